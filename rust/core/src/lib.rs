@@ -1,0 +1,22 @@
+//! The Raft protocol as a function: `step(now, input) -> effects`.
+//!
+//! Nothing here reads a clock, a disk or a socket, starts a thread, or depends on hash order: the same inputs give the same
+//! effects. Sections without a name are those of the paper (Ongaro and Ousterhout 2014, extended version); "thesis" is
+//! Ongaro 2014.
+#![forbid(unsafe_code)]
+
+mod configuration;
+mod effect;
+mod entry;
+mod input;
+mod message;
+mod types;
+
+pub use configuration::{Configuration, ConfigurationError, Member, MemberRole};
+pub use effect::{Effect, Event, Persist, Reply};
+pub use entry::{Draft, Entry, EntryKind, HEADER_BYTES, RECORD_VERSION, RecordError};
+pub use input::{Input, Settings, Start};
+pub use message::{AppendReply, Body, Message, Refusal};
+pub use types::{
+    FetchId, GroupId, HardState, Incarnation, Index, LogId, Micros, NodeId, RequestId, Role, Term, Token, WallMicros,
+};
