@@ -56,7 +56,7 @@ pub enum Body {
     AppendReply(AppendReply),
     /// I lead. Answered without waiting for any disk.
     Heartbeat {
-        /// Counts up in a term; confirms reads and the lease.
+        /// Counts up in a term; confirms reads and the lease. 0: only tells the commit index, wants no answer.
         round: u64,
         /// The leader's commit index, never beyond what it knows the receiver to hold.
         commit: Index,
@@ -65,6 +65,8 @@ pub enum Body {
     HeartbeatReply {
         /// The round it answers.
         round: u64,
+        /// The end of the sender's log, durable or not: shows the leader that appends were lost, and proves nothing.
+        last: Index,
         /// The sender's state machine has stopped on an error (it is no transfer target).
         apply_stopped: bool,
     },
