@@ -1,0 +1,517 @@
+"""The native core. Private: `d_engine` re-exports what is meant for users, and wraps the rest.
+
+Rules of this module, for both of its sides:
+
+* **Errors.** Native code makes no exception classes. It imports `d_engine.errors` once, lazily, and calls
+  `d_engine.errors.from_native(name, message, attributes, cause)`, which returns the exception to raise or to hand over; the
+  attributes of each class stand at its definition. `attributes` always has `node` where a node is concerned. Wrong argument types
+  (no buffer, no callable) are plain `TypeError`s and change nothing.
+* **Blocking calls** convert their arguments, then detach from the interpreter, then touch the node; they look for signals every 100
+  ms, so that Ctrl-C ends them (the waiter is withdrawn, the entry is not).
+* **Completion form.** `x_to(queue, key, ...)` never blocks: it returns a number for `Node.withdraw`, and later `(key, value, None)` or
+  `(key, None, error)` comes out of `queue`, exactly once. Refusals of the node (not leader, overloaded, too large, closed) come out of the
+  queue too. `key` is any object; it is only passed through.
+* **Hooks** are called from native threads that keep their thread state and detach between calls. A hook's exception (any
+  `BaseException`) never passes through native frames: it is taken, and becomes the `cause` of one of our errors.
+* Durations are seconds as floats unless a name says `_micros`; `math.inf` waits for ever. Sizes are bytes.
+* After `fork`, a child never joins, locks or frees what its parent's threads own: dropping an object there forgets it.
+"""
+
+from collections.abc import Buffer, Callable, Iterator, Mapping, Sequence
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypedDict, final, overload, type_check_only
+
+from typing_extensions import TypeVar
+
+_C_co = TypeVar("_C_co", covariant=True, default=bytes)
+
+__version__: str
+"""The version of the crate; `d_engine.__version__` is the same."""
+
+def features() -> list[str]:
+    """What this build has: "grpc", "abi3", …; for `doctor`."""
+
+# --- what the state machine is given -------------------------------------------------------------------------------------------------
+
+@final
+class Entry(Generic[_C_co]):
+    """One committed command. Immutable. Can be made by hand, for tests of a state machine."""
+
+    def __new__(cls, index: int, term: int, time: float, data: bytes) -> Entry[bytes]: ...
+    @property
+    def index(self) -> int:
+        """Its position in the log, from 1."""
+
+    @property
+    def term(self) -> int:
+        """The term of the leader that appended it."""
+
+    @property
+    def time(self) -> float:
+        """Unix seconds, stamped by the leader; the same on every node, and never going back from one entry to the next."""
+
+    @property
+    def data(self) -> _C_co:
+        """What was proposed."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __class_getitem__(cls, item: Any, /) -> Any: ...
+
+@final
+class Entries(Generic[_C_co]):
+    """A batch of committed commands, in log order: a sequence that makes its `Entry` objects when they are asked for.
+
+    Indexes rise, but with gaps where the log holds entries that are not for the state machine.
+    """
+
+    def __new__(cls, entries: Sequence[Entry[Any]]) -> Entries[bytes]: ...
+    @property
+    def data(self) -> list[_C_co]:
+        """The data of all entries, in one go. A new list each time."""
+
+    @property
+    def indexes(self) -> list[int]:
+        """The positions of all entries. A new list each time."""
+
+    @property
+    def times(self) -> list[float]:
+        """The leaders' stamps of all entries, Unix seconds. A new list each time."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int, /) -> Entry[_C_co]: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[Entry[_C_co]]: ...
+    def __iter__(self) -> Iterator[Entry[_C_co]]: ...
+    def __class_getitem__(cls, item: Any, /) -> Any: ...
+
+# --- hooks: plain callables that `d_engine._plugins` makes out of checked plugins ---------------------------------------------------------
+
+@type_check_only
+class Sink(Protocol):
+    """Where a snapshot's user section goes. Valid during the call it is handed to; later calls raise `ValueError`."""
+
+    def write(self, data: Buffer, /) -> int:
+        """Takes all of `data`, and says how much that was. Raises `OSError` where the store fails."""
+
+@type_check_only
+class Source(Protocol):
+    """Where a snapshot's user section comes from. Valid during the call it is handed to; later calls raise `ValueError`."""
+
+    def read(self, limit: int, /) -> bytes:
+        """At most `limit` bytes (`limit` > 0), b"" at the end. Checksums are verified. Raises `OSError` where the store fails."""
+
+@type_check_only
+class MachineHooks(Protocol):
+    """A state machine. All on the apply thread, one at a time, except `write_view` (snapshot thread)."""
+
+    @property
+    def apply_batch(self) -> Callable[[Entries[Any]], tuple[Sequence[Any], BaseException | None, str]] | None:
+        """Applies a batch; never raises. Returns (results, failure, name of the callback).
+
+        Without a failure there is one result an entry (checked by the hook). With one, `results` are those of the entries before the one
+        that failed: they were applied and their waiters get them; apply stops at the next entry, as `PluginError(callback)` with the
+        failure as its cause. A `CommandError` *among the results* is that entry's result, raised to its proposer (`propose`, `submit`) or
+        left in its place in the list (`propose_many`, `submit_many`). None for a durable machine.
+        """
+
+    @property
+    def apply_durable(self) -> Callable[[Entries[Any], int, bytes], tuple[Sequence[Any], BaseException | None, str]] | None:
+        """The same for a durable machine: (entries, last_index, sidecar). `entries` may be empty. None for other machines."""
+
+    @property
+    def applied(self) -> Callable[[], tuple[int, bytes]] | None:
+        """A durable machine's (index, sidecar); (0, b"") for an empty one. Called once by `start()`, on the apply thread."""
+
+    @property
+    def snapshot(self) -> Callable[[Sink], None] | None:
+        """Writes the whole state, between two batches, on the apply thread. None where `freeze` is there."""
+
+    @property
+    def freeze(self) -> Callable[[], Any] | None:
+        """Returns a view of the state, quickly, on the apply thread."""
+
+    @property
+    def write_view(self) -> Callable[[Any, Sink], None] | None:
+        """Writes a view, on the snapshot thread, while apply goes on."""
+
+    @property
+    def restore(self) -> Callable[[Source], None]:
+        """Replaces the whole state, on the apply thread."""
+
+@type_check_only
+class StorageHooks(Protocol):
+    """A storage that is a Python object. Calls of log and meta store come one at a time, from the log thread (`start()`: from its caller)."""
+
+    @property
+    def open(self) -> Callable[[_Identity], _Identity]:
+        """Called first, on the thread that runs `start()`. Stores the identity if the storage is empty; returns the one that is stored."""
+
+    @property
+    def close(self) -> Callable[[], None]:
+        """Called last, after every other call has returned; also when `start()` fails after `open`. Not called by `crash()`."""
+
+    @property
+    def bounds(self) -> Callable[[], tuple[int, int, int, int]]:
+        """(purged index, purged term, last index, last term)."""
+
+    @property
+    def read(self) -> Callable[[int, int, int], Sequence[tuple[int, int, bytes]]]:
+        """(start, stop, max_bytes) → (index, term, record) of at least `start`; fewer than asked is fine. Checked by the native side."""
+
+    @property
+    def append(self) -> Callable[[list[tuple[int, int, bytes]], int | None], None]:
+        """([(index, term, record)], truncate_from): durable on return. One call for all batches that wait. May be an empty list."""
+
+    @property
+    def purge(self) -> Callable[[int, int], None]:
+        """(index, term): drops everything up to there; a position the log does not hold resets the log to it."""
+
+    @property
+    def load(self) -> Callable[[], tuple[int, int | None] | None]:
+        """(term, vote), or None if nothing was saved."""
+
+    @property
+    def save(self) -> Callable[[int, int | None], None]:
+        """(term, vote): durable on return."""
+
+    @property
+    def snapshots(self) -> SnapshotHooks | None:
+        """The snapshot store, or None: then snapshots are files in `snapshot_directory`."""
+
+    @property
+    def snapshot_directory(self) -> str:
+        """Used without `snapshots`. The native side makes and uses the folder named by the incarnation (32 hex digits) in it."""
+
+@type_check_only
+class SnapshotHooks(Protocol):
+    """A snapshot store that is a Python object. One call at a time, from the snapshot thread (`start()`: from its caller)."""
+
+    @property
+    def create(self) -> Callable[[_SnapshotMeta], SnapshotWriterHooks]:
+        """Begins a snapshot. A received one (`digest` not empty) that is partly there goes on where it was."""
+
+    @property
+    def latest(self) -> Callable[[], _SnapshotMeta | None]:
+        """The newest committed snapshot. `size` is its length."""
+
+    @property
+    def open(self) -> Callable[[_SnapshotMeta], Callable[[int, int], bytes]]:
+        """A reader: (offset, limit) → bytes, b"" at the end. The native side drops it when it is done."""
+
+    @property
+    def partial(self) -> Callable[[], tuple[_SnapshotMeta, int] | None]:
+        """A received snapshot that was neither committed nor aborted, and how many of its bytes, from 0, are there."""
+
+    @property
+    def retain(self) -> Callable[[int], None]:
+        """Keeps the newest n committed snapshots."""
+
+@type_check_only
+class SnapshotWriterHooks(Protocol):
+    """One snapshot that is being written."""
+
+    @property
+    def write(self) -> Callable[[int, bytes], None]:
+        """(offset, data). Offsets rise without gaps, except that the header at 0 is written again at the end of a local snapshot."""
+
+    @property
+    def commit(self) -> Callable[[], None]:
+        """Durable and newest on return."""
+
+    @property
+    def abort(self) -> Callable[[], None]:
+        """Forgets it."""
+
+@type_check_only
+class TransportHooks(Protocol):
+    """A transport that is a Python object."""
+
+    @property
+    def start(self) -> Callable[[int, Receive], None]:
+        """(node id, receive), on the thread that runs `start()`."""
+
+    @property
+    def set_peers(self) -> Callable[[list[tuple[int, str, str | None]]], None]:
+        """[(id, address, client address)], the own one included. First on the thread that runs `start()`, right after `start`; then on the
+        send thread, whenever the configuration changes."""
+
+    @property
+    def send(self) -> Callable[[list[tuple[int, Literal["control", "data", "bulk"], bytes]]], None]:
+        """[(to, lane, frame)]: everything that waits, in order, on the node's send thread. An exception counts the batch as lost."""
+
+    @property
+    def close(self) -> Callable[[], None]:
+        """After the last `send`; also when `start()` fails after `start`."""
+
+@final
+class Receive:
+    """Hands one received frame to the node. Thread-safe, never blocks, drops (and counts) when the node is full or closed.
+
+    Raises `InvalidMessageError` (node) for bytes that are no frame of ours, `WrongClusterError` for one of another cluster, `TypeError`.
+    """
+
+    def __call__(self, data: Buffer, /) -> None: ...
+
+@type_check_only
+class _Identity(TypedDict):
+    node_id: int
+    cluster: str
+    cluster_id: bytes  # 16 bytes
+    group: int
+    recovery_epoch: int
+    incarnation: bytes  # 16 bytes
+    members: bytes  # the encoded initial configuration, opaque
+
+@type_check_only
+class _SnapshotMeta(NamedTuple):
+    """Goes both ways as a plain tuple."""
+
+    index: int
+    term: int
+    digest: bytes  # content hash; b"" while a local one is being made
+    size: int  # bytes of the whole file; 0 while unknown
+
+# --- built-in storages and transports -------------------------------------------------------------------------------------------------
+
+@final
+class GrpcTransport:
+    """gRPC between the members, served on the core thread. One object serves one node at a time. Making one does no I/O."""
+
+    def __new__(cls) -> GrpcTransport: ...
+
+@final
+class LocalTransport:
+    """Passes messages between nodes of one process. One object is the whole network: give the same one to every node."""
+
+    def __new__(cls) -> LocalTransport: ...
+
+# --- completions -------------------------------------------------------------------------------------------------------------------------
+
+@final
+class Completions:
+    """Where finished calls wait to be taken, for one event loop or one thread. Any number of nodes may put in."""
+
+    def __new__(cls, notify: Callable[[], object] | None = None) -> Completions:
+        """`notify`, if given, is called from a native thread when the queue has become non-empty since the last `drain` (armed once, not
+        once a call): for event loops without `add_reader`. Its exceptions are ignored. Raises `OSError` if no eventfd or pipe can be had."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while something waits (eventfd on Linux, else a pipe; made when first asked for)."""
+
+    def drain(self) -> list[tuple[Any, Any, BaseException | None]]:
+        """Takes all (key, value, error) that wait; empties the descriptor first. Never blocks."""
+
+    def wait(self, timeout: float) -> list[tuple[Any, Any, BaseException | None]] | None:
+        """The same, but waits (detached, no signal checks: for a thread of our own) until there is something. [] at the timeout, None once
+        the queue is closed and empty."""
+
+    def close(self) -> None:
+        """Wakes `wait`; closes the descriptor; later completions are dropped. Idempotent."""
+
+# --- the node ------------------------------------------------------------------------------------------------------------------------------
+
+@type_check_only
+class Settings(TypedDict):
+    """`d_engine.Config` in whole numbers. Already validated."""
+
+    cluster: str
+    heartbeat_interval_micros: int
+    election_timeout_min_micros: int
+    election_timeout_max_micros: int
+    drift_ppm: int
+    request_timeout_micros: int
+    storage_stall_timeout_micros: int
+    forward: bool
+    insecure: bool
+    max_entry_bytes: int
+    max_inflight_messages: int
+    max_inflight_bytes: int
+    max_uncommitted_bytes: int
+    snapshot_every_entries: int
+    snapshot_every_bytes: int
+    trailing_entries: int
+    snapshot_pin_bytes: int
+    segment_bytes: int
+
+@type_check_only
+class Progress(TypedDict):
+    id: int
+    matched: int
+    next: int
+    state: Literal["probe", "replicate", "snapshot"]
+    active: bool  # heard from within an election timeout
+
+@type_check_only
+class RawStatus(TypedDict):
+    id: int
+    role: Literal["follower", "precandidate", "candidate", "leader"]
+    term: int
+    leader: int | None
+    commit: int
+    applied: int
+    last: tuple[int, int]  # index, term
+    durable: int
+    purged: tuple[int, int]
+    snapshot: tuple[int, int] | None
+    members: list[tuple[int, str, str | None]]  # id, address, client address
+    missing: list[int]  # voters whose incarnation is awaited
+    apply_error: BaseException | None  # a PluginError
+    storage_stalled: bool
+    progress: list[Progress] | None  # on a leader
+
+@final
+class Node:
+    """One Raft node. Every method may be called from any thread, also at the same time, also from within hooks; a blocking call from within
+    a hook of the same node that waits for that very hook ends at its timeout."""
+
+    def __new__(
+        cls,
+        node_id: int,
+        settings: Settings,
+        peers: Sequence[tuple[int, str, str | None]] | None,
+        listen: str | None,
+        storage: str | StorageHooks,
+        machine: MachineHooks,
+        transport: GrpcTransport | LocalTransport | TransportHooks,
+    ) -> Node:
+        """Keeps what it is given; no I/O, no threads. `storage` as a string is a directory with the native log. `peers` are the initial
+        members in ascending order, `listen` is where a native network transport binds (None: the own address)."""
+
+    def start(self) -> None:
+        """Takes directory, port and threads; undoes all of it if one fails. Once only.
+
+        Raises `DirectoryLockedError`, `WrongNodeError` (directory of another node), `WrongClusterError`, `CorruptLogError`, `StorageError`,
+        `ConfigError` (an address that cannot be bound; empty storage without peers), `PluginError` (open, start, set_peers, …), `ClosedError`.
+        """
+
+    def close(self, handover: bool, timeout: float) -> None:
+        """Hands leadership over (if asked to, and if this leads), drains and stops, all within `timeout`; what hangs in a hook after that is
+        left behind with a logged warning, and every outstanding call gets its error. Idempotent; a second caller waits for the first."""
+
+    def crash(self) -> None:
+        """Stops as `kill -9` would: nothing is flushed, handed over or answered on the network. Frees directory, port and threads, calls
+        neither `StorageHooks.close` nor vouches for the log's end. Outstanding calls get `OutcomeUnknownError` or `ClosedError`."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` or `crash` was called or the node stopped by itself."""
+
+    def failure(self) -> BaseException | None:
+        """Why the node stopped by itself (a `StorageError`), if it did. Calls then raise `ClosedError` with it as cause."""
+
+    def propose(self, data: Buffer, timeout: float) -> Any:
+        """What apply returned for this entry here. Raises `NotLeaderError`, `OverloadedError`, `TooLargeError`, `OutcomeUnknownError`,
+        `CommandError`, `PluginError`, `ClosedError`."""
+
+    def propose_to(self, queue: Completions, key: object, data: Buffer, timeout: float) -> int: ...
+    def propose_many(self, items: Sequence[Buffer], timeout: float) -> list[Any]:
+        """The results of contiguous entries; `CommandError`s stand in their places. Every other error gets the attribute `results`: those
+        of the prefix that is certain. An empty sequence gives []. One item above the limit refuses all, and nothing changed."""
+
+    def propose_many_to(self, queue: Completions, key: object, items: Sequence[Buffer], timeout: float) -> int: ...
+    def read(
+        self, fn: Callable[[Any], Any], argument: Any, callback: str, consistency: Literal["linearizable", "eventual"], timeout: float
+    ) -> Any:
+        """`fn(argument)` on the apply thread between two batches, fresh as asked. `callback` names it in errors. A `CommandError` raised by it
+        comes back as it is, any other exception as `PluginError(callback)` with its cause. Raises `DeadlineError`, `ClosedError`. Works on a
+        node whose apply has stopped only as far as it has applied."""
+
+    def read_to(
+        self,
+        queue: Completions,
+        key: object,
+        fn: Callable[[Any], Any],
+        argument: Any,
+        callback: str,
+        consistency: Literal["linearizable", "eventual"],
+        timeout: float,
+    ) -> int: ...
+    def read_barrier(self, consistency: Literal["linearizable", "eventual"], timeout: float) -> int:
+        """Waits until the state machine holds everything acknowledged before the call; returns the applied index. `DeadlineError`, `ClosedError`."""
+
+    def read_barrier_to(
+        self, queue: Completions, key: object, consistency: Literal["linearizable", "eventual"], timeout: float
+    ) -> int: ...
+    def wait_ready(self, timeout: float) -> None:
+        """Until a leader is known and the first entry of its term is applied here. `DeadlineError` (says who is missing), `ClosedError`."""
+
+    def wait_ready_to(self, queue: Completions, key: object, timeout: float) -> int: ...
+    def snapshot(self, timeout: float) -> int:
+        """Makes a snapshot now (also where nothing new was applied: then the newest one's); returns its index once it is committed.
+        `PluginError` (snapshot, freeze, write_view), `StorageError`, `DeadlineError`, `ClosedError`."""
+
+    def snapshot_to(self, queue: Completions, key: object, timeout: float) -> int: ...
+    def next_change(self, seen: int, timeout: float) -> tuple[int, str, int, int | None] | None:
+        """(version, role, term, leader) as soon as version > `seen` (0: at once); versions in between may be skipped. None at the timeout.
+        `ClosedError` once the node is closed."""
+
+    def next_change_to(self, queue: Completions, key: object, seen: int, timeout: float) -> int: ...
+    def withdraw(self, call: int) -> None:
+        """Gives up waiting for a `*_to` call: its completion may still come out, or not. Unknown numbers are fine."""
+
+    def leader(self) -> int | None:
+        """Whom this node follows, itself included. Cheap: reads a cell."""
+
+    def summary(self) -> tuple[str, int, int | None, int, int]:
+        """(role, term, leader, commit, applied), for `repr`. Cheap, works on every node, never blocks."""
+
+    def status(self) -> RawStatus:
+        """Everything, as the core last published it; never waits for disk, peers or hooks. Also after close (the last values)."""
+
+    def metrics(self) -> dict[str, int]:
+        """Counters since start. At least: proposals, proposed_entries, forwarded_entries, apply_batches, applied_entries, log_appends (writes
+        or `LogStore.append` calls), log_append_entries, log_append_bytes, log_syncs, reads, read_rounds, elections, messages_sent,
+        messages_received, messages_dropped, invalid_messages, snapshots_taken, snapshots_sent, snapshots_installed, send_errors."""
+
+    def listen_address(self) -> str | None:
+        """Where a native network transport is bound (port 0 resolved); None before start and without one."""
+
+# --- logging ----------------------------------------------------------------------------------------------------------------------------------
+
+def log_level(level: int) -> None:
+    """Records below this `logging` level are not made. An atomic; 100 turns all off (the default)."""
+
+def log_take(timeout: float) -> tuple[list[tuple[int, float, str, str, int | None, int | None, int | None]], int]:
+    """Waits (detached) until records are there, the timeout, or `log_wake`. Returns them, at most 1,024, and how many were dropped since the
+    last call because the queue (8,192) was full: (level, Unix seconds, logger suffix such as "core" or "wal", message, node, term, index)."""
+
+def log_wake() -> None:
+    """Ends a `log_take` that waits."""
+
+# --- looking inside a directory ----------------------------------------------------------------------------------------------------------------
+
+@type_check_only
+class SegmentReport(TypedDict):
+    name: str
+    bytes: int
+    epoch: int
+    first: int | None
+    last: int | None
+    batches: int
+    entries: int
+
+@type_check_only
+class LogReport(TypedDict):
+    directory: str
+    node_id: int
+    cluster: str
+    cluster_id: str  # hex
+    incarnation: str  # hex
+    term: int
+    vote: int | None
+    purged: tuple[int, int]
+    last: tuple[int, int]
+    synced_through: int
+    segments: list[SegmentReport]
+    terms: list[tuple[int, int, int]]  # term, first index, last index
+    configurations: list[tuple[int, str]]  # index, as text
+    snapshots: list[tuple[int, int, int]]  # index, term, bytes
+    torn_tail: tuple[str, int, int] | None  # segment, offset, bytes that a start would cut
+    damage: tuple[str, int, int | None, str] | None  # segment, first bad offset, index, what is wrong
+
+def log_inspect(directory: str) -> LogReport:
+    """Reads headers; changes nothing, takes no lock (a running node's log may look torn). Raises `StorageError` where there is no log."""
+
+def log_verify(directory: str) -> LogReport:
+    """The same, but checks every payload's checksum."""
