@@ -134,7 +134,7 @@ demo: $(STAMPS)/wheel ## Three processes, real text, a killed leader, a snapshot
 
 .PHONY: bench
 bench: $(STAMPS)/wheel $(STAMPS)/bench ## Side by side with PySyncObj and with the floor of this machine; BENCH_ARGS=... chooses
-	$(BIN)/python benches/run.py $(BENCH_ARGS)
+	$(BIN)/python benches/compare.py $(BENCH_ARGS)
 
 .PHONY: docs
 docs: $(STAMPS)/wheel $(STAMPS)/docs ## Build the site into build/docs; it loads nothing from anywhere else
