@@ -1,2 +1,17 @@
+//! Runs Raft cores. `driver` decides, without threads or I/O, what waits for what; `runtime` has the threads. The traits in
+//! `traits` are the parts that a user may own: storage, state machine, transport.
 #![forbid(unsafe_code)]
-//! .
+
+mod config;
+mod error;
+mod metrics;
+mod node;
+mod status;
+pub mod traits;
+
+pub use config::{MAX_ENTRY_BYTES, NodeConfig, micros};
+pub use error::{NodeError, PluginFailure, StorageError, TransportError};
+pub use metrics::Metrics;
+pub use node::{CloseReport, Completion, Consistency, NodeParts, Outcome, ProposeDone, QueryDone, cluster_id};
+pub use status::{Change, FollowerProgress, Status, Summary};
+pub use traits::*;
