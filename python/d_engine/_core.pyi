@@ -141,7 +141,7 @@ class MachineHooks(Protocol):
 
 @type_check_only
 class StorageHooks(Protocol):
-    """A storage that is a Python object. Calls of log and meta store come one at a time, from the log thread (`start()`: from its caller)."""
+    """A storage that is a Python object. Calls of log and meta store come one at a time, from log and reader thread (`start()`: its caller)."""
 
     @property
     def open(self) -> Callable[[_Identity], _Identity]:
@@ -185,7 +185,7 @@ class StorageHooks(Protocol):
 
 @type_check_only
 class SnapshotHooks(Protocol):
-    """A snapshot store that is a Python object. One call at a time, from the snapshot thread (`start()`: from its caller)."""
+    """A snapshot store that is a Python object. Calls from the snapshot and the transfer thread (`start()`: from its caller); may overlap."""
 
     @property
     def create(self) -> Callable[[_SnapshotMeta], SnapshotWriterHooks]:
@@ -216,8 +216,8 @@ class SnapshotWriterHooks(Protocol):
         """(offset, data). Offsets rise without gaps, except that the header at 0 is written again at the end of a local snapshot."""
 
     @property
-    def commit(self) -> Callable[[], None]:
-        """Durable and newest on return."""
+    def commit(self) -> Callable[[_SnapshotMeta], None]:
+        """(complete meta): durable and newest on return."""
 
     @property
     def abort(self) -> Callable[[], None]:
@@ -460,9 +460,10 @@ class Node:
         """Everything, as the core last published it; never waits for disk, peers or hooks. Also after close (the last values)."""
 
     def metrics(self) -> dict[str, int]:
-        """Counters since start. At least: proposals, proposed_entries, forwarded_entries, apply_batches, applied_entries, log_appends (writes
-        or `LogStore.append` calls), log_append_entries, log_append_bytes, log_syncs, reads, read_rounds, elections, messages_sent,
-        messages_received, messages_dropped, invalid_messages, snapshots_taken, snapshots_sent, snapshots_installed, send_errors."""
+        """Counters since start, by the names of the node's `Metrics::pairs`. Among them: proposals, proposed_entries, forwarded_entries,
+        apply_batches, applied_entries, log_appends (writes or `LogStore.append` calls), log_append_entries, log_append_bytes, log_syncs,
+        reads, read_rounds, elections, messages_sent, messages_received, messages_dropped, invalid_messages, send_errors, snapshots_taken,
+        snapshots_sent, snapshots_installed. `Receive` counts what it refuses in invalid_messages too. Also after close."""
 
     def listen_address(self) -> str | None:
         """Where a native network transport is bound (port 0 resolved); None before start and without one."""

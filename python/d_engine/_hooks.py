@@ -275,7 +275,7 @@ class Writer:
 
     def __init__(self, writer: SnapshotWriter) -> None:
         self.write: Callable[[int, bytes], None] = writer.write
-        self.commit: Callable[[], None] = writer.commit
+        self.commit: Callable[[tuple[int, int, bytes, int]], None] = lambda meta: writer.commit(SnapshotMeta._make(meta))
         self.abort: Callable[[], None] = writer.abort
 
 

@@ -51,7 +51,7 @@ class Config:
         cluster: the cluster's name, stored with the data and checked at every start and on every connection; 1 to 255 bytes of UTF-8.
         heartbeat_interval: seconds between two heartbeats of a leader.
         election_timeout: (smallest, largest) seconds without a leader before a node asks for votes; drawn anew each time.
-        drift_bound: how much faster or slower than another a clock may run, as a fraction (0.01: one percent).
+        drift_bound: how much faster or slower than another a clock may run, as a fraction (0.05: five percent).
         request_timeout: seconds a call waits when it is given no `timeout`; also how long `close` may take.
         storage_stall_timeout: a leader whose oldest write has waited for this many seconds gives leadership away.
         forward: whether a follower passes proposals on to the leader; if not, it raises `NotLeaderError`.
@@ -73,7 +73,7 @@ class Config:
     cluster: str = "default"
     heartbeat_interval: float = 0.05
     election_timeout: tuple[float, float] = (0.25, 0.5)
-    drift_bound: float = 0.01
+    drift_bound: float = 0.05
     request_timeout: float = 5.0
     storage_stall_timeout: float = 15.0
     forward: bool = True
@@ -275,14 +275,14 @@ def _election_problems(values: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     if not 0 < low <= _LONGEST or not 0 < high <= _LONGEST:
         found.append(f"election_timeout is {pair}: both values are seconds above 0, up to a day")
-    elif low > high:
-        found.append(f"election_timeout is {pair}: the smallest comes first, ({high}, {low})")
+    elif low >= high:
+        found.append(f"election_timeout is {pair}: (smallest, largest) with a span between them is needed, such as (0.25, 0.5)")
     heartbeat = values["heartbeat_interval"]
     if _is_number(heartbeat) and heartbeat > 0 and 0 < low < 2 * heartbeat:
         found.append(f"election_timeout is {pair}: the smallest has to be at least twice heartbeat_interval ({heartbeat})")
     stall = values["storage_stall_timeout"]
-    if _is_number(stall) and 0 < stall < high:
-        found.append(f"storage_stall_timeout is {stall}: it has to be at least the largest election_timeout ({high})")
+    if _is_number(stall) and 0 < stall <= high:
+        found.append(f"storage_stall_timeout is {stall}: it has to be longer than the largest election_timeout ({high})")
     return found
 
 

@@ -270,7 +270,7 @@ class Identity(NamedTuple):
 
 
 class LogStore(Protocol):
-    """The log. One call at a time (meta store included), from the node's log thread; while starting, from the starting thread.
+    """The log. One call at a time (meta store included), from the node's log and reader threads; while starting, from the starting thread.
 
     What it raises stops the node (`StorageError`).
     """
@@ -325,7 +325,7 @@ class SnapshotMeta(NamedTuple):
     Attributes:
         index: the last entry it holds (int).
         term: that entry's term (int).
-        digest: hash of a received snapshot's content (bytes); b"" for one that was made here.
+        digest: hash of the content (32 bytes); b"" while it is being made here.
         size: length of the whole snapshot in bytes (int); 0 while it is being made.
     """
 
@@ -336,7 +336,7 @@ class SnapshotMeta(NamedTuple):
 
 
 class SnapshotWriter(Protocol):
-    """A snapshot that is being written. Snapshot thread."""
+    """A snapshot that is being written, by one thread."""
 
     @abstractmethod
     def write(self, offset: int, data: bytes, /) -> None:
@@ -344,8 +344,8 @@ class SnapshotWriter(Protocol):
         ...
 
     @abstractmethod
-    def commit(self) -> None:
-        """Makes it durable and the newest."""
+    def commit(self, meta: SnapshotMeta, /) -> None:
+        """Makes it durable and the newest. `meta` now has digest and size: what `latest` returns from then on."""
         ...
 
     @abstractmethod
@@ -355,7 +355,7 @@ class SnapshotWriter(Protocol):
 
 
 class SnapshotReader(Protocol):
-    """A snapshot that is being read. Snapshot thread."""
+    """A snapshot that is being read, by one thread."""
 
     @abstractmethod
     def read(self, offset: int, limit: int, /) -> bytes:
@@ -364,11 +364,14 @@ class SnapshotReader(Protocol):
 
 
 class SnapshotStore(Protocol):
-    """Keeps snapshots. One call at a time, from the node's snapshot thread; while starting, from the starting thread."""
+    """Keeps snapshots. Called from the node's snapshot and transfer threads, also at the same time; while starting, from the starting thread."""
 
     @abstractmethod
     def create(self, meta: SnapshotMeta) -> SnapshotWriter:
-        """Begins one. Where `partial()` has told of a received one with the same index, term and digest, it goes on with that."""
+        """Begins one: made here (no digest; what was begun before and not committed is dropped), or received.
+
+        A received one goes on where a partial one of the same index, term and digest ended.
+        """
         ...
 
     @abstractmethod

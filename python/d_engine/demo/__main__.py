@@ -4,7 +4,6 @@ import argparse
 import math
 import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from queue import Empty, SimpleQueue
 from d_engine import texts
 from d_engine.demo.cluster import Cluster
 from d_engine.demo.feed import Work
+from d_engine.demo.places import file_system, make_place
 from d_engine.demo.processes import ChildAnswerError, ChildGoneError
 from d_engine.demo.show import Display, make_display
 from d_engine.demo.story import Result, Story
@@ -50,32 +50,6 @@ def read_lines(files: Sequence[Path]) -> list[str]:
         raise ValueError(f"there is no line in {', '.join(str(path) for path in files)}")
     rounds = -(-FEWEST_ENTRIES // len(lines))
     return lines * rounds
-
-
-def file_system(path: Path) -> str:
-    """The type of the file system that holds the path, where the system tells (Linux), else ""."""
-    mounts = Path("/proc/self/mounts")
-    if not mounts.exists():
-        return ""
-    best, kind = "", ""
-    for line in mounts.read_text(encoding="utf-8").splitlines():
-        _, point, found, *_ = line.split(" ")
-        inside = path.is_relative_to(point.replace("\\040", " "))
-        if inside and len(point) >= len(best):
-            best, kind = point, found
-    return kind
-
-
-def make_place(directory: Path | None) -> Path:
-    """The given directory, which must be empty, or a new temporary one on a file system that is a disk, if there is one."""
-    if directory is not None:
-        directory.mkdir(parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise ValueError(f"{directory} is not empty: the demo starts new nodes, name an empty or new directory")
-        return directory.resolve()
-    candidates = [Path(tempfile.gettempdir()).resolve(), Path("/var/tmp"), Path.cwd()]  # noqa: S108 (only mkdtemp is used in it)
-    disks = [path for path in candidates if path.is_dir() and file_system(path) not in ("tmpfs", "ramfs")]
-    return Path(tempfile.mkdtemp(prefix="d-engine-demo-", dir=(disks or candidates)[0]))
 
 
 class Refresher:
