@@ -6,10 +6,18 @@
 #![forbid(unsafe_code)]
 
 mod configuration;
+mod configurations;
+mod durability;
 mod effect;
 mod entry;
 mod input;
+mod log;
 mod message;
+mod progress;
+pub mod quorum;
+mod raft;
+mod reads;
+mod rng;
 mod types;
 
 pub use configuration::{Configuration, ConfigurationError, Member, MemberRole};
@@ -17,6 +25,8 @@ pub use effect::{Effect, Event, Persist, Reply};
 pub use entry::{Draft, Entry, EntryKind, HEADER_BYTES, RECORD_VERSION, RecordError};
 pub use input::{Input, Settings, Start};
 pub use message::{AppendReply, Body, Message, Refusal};
+pub use raft::{Core, CoreStatus, ProgressStatus};
+pub use rng::SplitMix64;
 pub use types::{
     FetchId, GroupId, HardState, Incarnation, Index, LogId, Micros, NodeId, RequestId, Role, Term, Token, WallMicros,
 };

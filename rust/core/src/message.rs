@@ -143,6 +143,9 @@ pub enum Refusal {
     /// No member can apply.
     #[error("the leader's state machine has stopped")]
     ApplyStopped,
+    /// Leadership cannot be given away: no other voter is up, caught up and able to apply.
+    #[error("no voter can take over")]
+    NoSuccessor,
     /// The node is closing.
     #[error("the node is closing")]
     Closing,

@@ -1,0 +1,152 @@
+//! What waits for the disk: outstanding persist tokens, and the messages that depend on them (Law 1).
+
+use std::collections::VecDeque;
+
+use crate::effect::Persist;
+use crate::entry::Entry;
+use crate::message::{AppendReply, Body, Message};
+use crate::types::{HardState, Index, LogId, Micros, Token};
+
+#[derive(Debug)]
+struct Outstanding {
+    token: Token,
+    /// The log is durable up to here once the token is; lowered by every later truncation.
+    upto: Index,
+    issued: Micros,
+}
+
+/// Persist effects from being put together to being durable.
+#[derive(Debug)]
+pub struct Durability {
+    next: Token,
+    staged: Option<Persist>,
+    outstanding: VecDeque<Outstanding>,
+    /// The token that makes the current term and vote durable; `None`: they are.
+    hard_state: Option<Token>,
+    withheld: Vec<(Token, Message)>,
+}
+
+impl Durability {
+    /// Nothing is outstanding.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { next: 1, staged: None, outstanding: VecDeque::new(), hard_state: None, withheld: Vec::new() }
+    }
+
+    /// Term and vote have changed.
+    pub fn stage_hard_state(&mut self, state: HardState) {
+        self.hard_state = Some(self.next);
+        self.staged().hard_state = Some(state);
+    }
+
+    /// Entries are appended.
+    pub fn stage_entries(&mut self, entries: &[Entry]) {
+        self.staged().entries.extend_from_slice(entries);
+    }
+
+    /// Entries from `from` on are dropped: what earlier tokens make durable ends before it (etcd/raft #8).
+    pub fn stage_truncation(&mut self, from: Index) {
+        for earlier in &mut self.outstanding {
+            earlier.upto = earlier.upto.min(from - 1);
+        }
+        let staged = self.staged();
+        staged.entries.retain(|entry| entry.index() < from);
+        staged.truncate_from = Some(staged.truncate_from.map_or(from, |before| before.min(from)));
+    }
+
+    /// The log is emptied and begins behind `to`.
+    pub fn stage_reset(&mut self, to: LogId) {
+        for earlier in &mut self.outstanding {
+            earlier.upto = earlier.upto.min(to.index);
+        }
+        let staged = self.staged();
+        staged.entries.clear();
+        staged.truncate_from = None;
+        staged.reset_to = Some(to);
+    }
+
+    /// Closes what was staged; the log then ends at `last`.
+    pub fn flush(&mut self, last: Index, now: Micros) -> Option<Persist> {
+        let staged = self.staged.take()?;
+        self.outstanding.push_back(Outstanding { token: staged.token, upto: last, issued: now });
+        self.next += 1;
+        Some(staged)
+    }
+
+    /// All tokens up to `token` are durable: up to which index the log is now.
+    pub fn persisted(&mut self, token: Token) -> Option<Index> {
+        let mut upto = None;
+        while let Some(oldest) = self.outstanding.front() {
+            if oldest.token > token {
+                break;
+            }
+            upto = upto.max(Some(oldest.upto));
+            self.outstanding.pop_front();
+        }
+        if self.hard_state.is_some_and(|waiting| waiting <= token) {
+            self.hard_state = None;
+        }
+        upto
+    }
+
+    /// The token that the current term and vote wait for.
+    #[must_use]
+    pub const fn hard_state_token(&self) -> Option<Token> {
+        self.hard_state
+    }
+
+    /// The token that makes the log durable up to `index`; `None` where no outstanding one does, so that it is.
+    #[must_use]
+    pub fn token_for(&self, index: Index, durable: Index) -> Option<Token> {
+        if index <= durable {
+            return None;
+        }
+        let covers = self.outstanding.iter().find(|waiting| waiting.upto >= index);
+        Some(covers.map_or(self.next, |waiting| waiting.token))
+    }
+
+    /// The token of what is being staged in this step.
+    #[must_use]
+    pub const fn current_token(&self) -> Token {
+        self.next
+    }
+
+    /// Keeps a message until that token is durable.
+    pub fn withhold(&mut self, token: Token, message: Message) {
+        self.withheld.push((token, message));
+    }
+
+    /// Messages that no longer wait, in their order. Of several accepted appends only the newest is worth sending.
+    pub fn release(&mut self, token: Token) -> Vec<Message> {
+        let mut ready: Vec<Message> = Vec::new();
+        let mut at = 0;
+        while at < self.withheld.len() {
+            if self.withheld[at].0 > token {
+                at += 1;
+                continue;
+            }
+            let (_, message) = self.withheld.remove(at);
+            match ready.last_mut() {
+                Some(before) if both_accepted(before, &message) => *before = message,
+                _ => ready.push(message),
+            }
+        }
+        ready
+    }
+
+    /// When the oldest outstanding effect was given out.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Micros> {
+        self.outstanding.front().map(|waiting| waiting.issued)
+    }
+
+    fn staged(&mut self) -> &mut Persist {
+        let token = self.next;
+        self.staged.get_or_insert_with(|| Persist { token, ..Persist::default() })
+    }
+}
+
+fn both_accepted(before: &Message, after: &Message) -> bool {
+    let accepted = |message: &Message| matches!(message.body, Body::AppendReply(AppendReply::Accepted { .. }));
+    before.to == after.to && before.term == after.term && accepted(before) && accepted(after)
+}

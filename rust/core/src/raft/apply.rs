@@ -1,0 +1,103 @@
+//! What the state machine gets: committed here, durable here, in order, and never more at once than a bound.
+
+use std::collections::VecDeque;
+
+use crate::effect::Effect;
+use crate::entry::Entry;
+use crate::log::Slice;
+use crate::types::Index;
+
+use super::{Core, FetchFor};
+
+/// Where the state machine is.
+#[derive(Debug)]
+pub(super) struct Applying {
+    /// Given out up to here.
+    handed: Index,
+    /// Reported as applied up to here.
+    applied: Index,
+    outstanding: VecDeque<(Index, usize)>,
+    bytes: usize,
+    fetching: bool,
+}
+
+impl Applying {
+    pub(super) const fn from(applied: Index) -> Self {
+        Self { handed: applied, applied, outstanding: VecDeque::new(), bytes: 0, fetching: false }
+    }
+
+    pub(super) const fn index(&self) -> Index {
+        self.applied
+    }
+
+    pub(super) fn applied(&mut self, index: Index) {
+        self.applied = self.applied.max(index);
+        while let Some(&(last, bytes)) = self.outstanding.front() {
+            if last > index {
+                break;
+            }
+            self.outstanding.pop_front();
+            self.bytes -= bytes;
+        }
+    }
+
+    /// A snapshot takes the place of everything up to `index`.
+    pub(super) fn restore(&mut self, index: Index) {
+        self.handed = index;
+        self.fetching = false;
+    }
+
+    fn hand(&mut self, entries: &[Entry]) {
+        if let Some(last) = entries.last() {
+            let bytes = entries.iter().map(Entry::size).sum();
+            self.handed = last.index();
+            self.outstanding.push_back((last.index(), bytes));
+            self.bytes += bytes;
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn advance_apply(&mut self) {
+        let upto = self.commit.min(self.log.durable());
+        while !self.apply_stopped && !self.applying.fetching && self.applying.handed < upto {
+            let room = self.settings.max_applying_bytes.saturating_sub(self.applying.bytes);
+            if room == 0 {
+                return;
+            }
+            let next = self.applying.handed + 1;
+            match self.log.slice(next, upto, room) {
+                Slice::Here(entries) => {
+                    self.applying.hand(&entries);
+                    self.rest.push(Effect::Apply(entries));
+                }
+                Slice::OnDisk(end) => {
+                    self.applying.fetching = true;
+                    self.fetch(FetchFor::Apply, next, end, room);
+                }
+                // Only what is applied is ever purged.
+                Slice::Compacted => return,
+            }
+        }
+    }
+
+    pub(super) fn apply_fetched(&mut self, entries: Option<Vec<Entry>>) {
+        self.applying.fetching = false;
+        let upto = self.commit.min(self.log.durable());
+        let next = self.applying.handed + 1;
+        // A snapshot may have been installed since: then this is of the past.
+        let mut entries = entries.unwrap_or_default();
+        entries.retain(|entry| entry.index() <= upto);
+        if !self.apply_stopped && entries.first().is_some_and(|entry| entry.index() == next) {
+            self.applying.hand(&entries);
+            self.rest.push(Effect::Apply(entries));
+        }
+    }
+
+    /// The state machine raised something that is no answer: this node goes on voting and replicating, but neither leads
+    /// nor campaigns if it can help it (Law 7).
+    pub(super) fn stop_apply(&mut self) {
+        self.apply_stopped = true;
+        self.retry_handover();
+    }
+}

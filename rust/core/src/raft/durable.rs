@@ -1,0 +1,25 @@
+//! What a completed token sets free.
+
+use crate::types::Token;
+
+use super::Core;
+
+impl Core {
+    pub(super) fn persisted(&mut self, token: Token) {
+        if let Some(upto) = self.durability.persisted(token) {
+            self.log.made_durable(upto);
+        }
+        self.check_stall();
+        for message in self.durability.release(token) {
+            if message.term < self.hard_state.term {
+                // Made in a term that has passed: nobody may count it.
+                continue;
+            }
+            if message.to == self.id {
+                self.receive(message);
+            } else {
+                self.sends.push(message);
+            }
+        }
+    }
+}

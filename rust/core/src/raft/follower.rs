@@ -1,0 +1,77 @@
+//! What a follower does with a leader's messages (section 5.3).
+
+use crate::entry::Entry;
+use crate::message::{AppendReply, Body};
+use crate::types::{Index, LogId, NodeId};
+
+use super::Core;
+
+impl Core {
+    pub(super) fn append(&mut self, leader: NodeId, prev: LogId, commit: Index, entries: &[Entry]) {
+        let contiguous = entries.iter().zip(prev.index + 1..).all(|(entry, index)| entry.index() == index);
+        if !contiguous || self.overfull() {
+            return;
+        }
+        let end = prev.index + entries.len() as u64;
+        if prev.index < self.commit.min(self.log.purged().index) || end < self.commit {
+            // All of it, or what it follows, is committed here already: it cannot conflict, and need not be looked at.
+            self.accept(leader, end.min(self.commit));
+            return;
+        }
+        if !self.log.holds(prev) {
+            let hint = self.log.agreement(prev);
+            self.send(leader, Body::AppendReply(AppendReply::Rejected { prev: prev.index, hint }));
+            return;
+        }
+        let known = entries.iter().take_while(|entry| self.log.holds(entry.id())).count();
+        if let Some(first) = entries.get(known) {
+            // Only a real conflict cuts the log: a late or shorter append must not (CCF #5991).
+            if first.index() <= self.log.last() {
+                self.truncate(first.index());
+            }
+            self.take_entries(&entries[known..]);
+        }
+        self.learn_commit(commit.min(end));
+        // Never beyond what this append has shown to match (CCF #6001).
+        self.accept(leader, end);
+    }
+
+    pub(super) fn heartbeat(&mut self, leader: NodeId, round: u64, commit: Index) {
+        self.learn_commit(commit);
+        if round > 0 {
+            self.answer_heartbeat(leader, round);
+        }
+    }
+
+    pub(super) fn answer_heartbeat(&mut self, leader: NodeId, round: u64) {
+        let (last, apply_stopped) = (self.log.last(), self.apply_stopped);
+        self.send(leader, Body::HeartbeatReply { round, last, apply_stopped });
+    }
+
+    /// Acknowledges a matching prefix as soon as it is on disk.
+    pub(super) fn accept(&mut self, leader: NodeId, matched: Index) {
+        let token = self.durability.token_for(matched, self.log.durable());
+        self.send_after(leader, Body::AppendReply(AppendReply::Accepted { matched }), token);
+    }
+
+    fn learn_commit(&mut self, commit: Index) {
+        let commit = commit.min(self.log.last());
+        if commit > self.commit {
+            self.commit = commit;
+            self.configurations.committed(commit);
+        }
+    }
+
+    fn truncate(&mut self, from: Index) {
+        self.log.truncate(from);
+        self.durability.stage_truncation(from);
+        if self.configurations.truncate(from) {
+            self.configured();
+        }
+    }
+
+    /// The disk does not keep up with the leader's window: lost messages are its back-pressure.
+    fn overfull(&self) -> bool {
+        self.log.volatile_bytes() > 2 * self.settings.max_inflight_bytes.max(self.settings.max_append_bytes)
+    }
+}

@@ -1,0 +1,266 @@
+//! A leader's state and its timers: heartbeats, the check for a quorum, the commit index (sections 5.2 and 5.4.2, thesis 6.2).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::entry::{Draft, Entry, EntryKind};
+use crate::message::{Body, Refusal};
+use crate::progress::Progress;
+use crate::quorum::committed_index;
+use crate::reads::Reads;
+use crate::types::{Index, LogId, Micros, NodeId};
+
+use super::{Core, FetchFor, State};
+
+/// What only a leader has.
+#[derive(Debug)]
+pub(super) struct Leadership {
+    /// The other members.
+    pub followers: BTreeMap<NodeId, Progress>,
+    /// The term's first entry: before it is committed, nothing is known of what is.
+    pub first: Index,
+    /// When this leadership began.
+    pub since: Micros,
+    /// The newest heartbeat round sent.
+    pub round: u64,
+    /// Rounds that no quorum has answered, with the moment each was sent.
+    pub unconfirmed: VecDeque<(u64, Micros)>,
+    /// When the newest round that a quorum has answered was sent: a lease begins there.
+    pub confirmed_at: Option<Micros>,
+    /// When the next round is due.
+    pub heartbeat_at: Micros,
+    /// When followers that had no append since are told of a new commit index.
+    pub notice_at: Option<Micros>,
+    /// Reads that wait for a round.
+    pub reads: Reads,
+    /// `TimeoutNow` was sent in this term: no lease any more.
+    pub handed_over: bool,
+    /// Ends and sizes of what was appended and is not committed.
+    pub uncommitted: VecDeque<(Index, usize)>,
+    /// Their sum.
+    pub uncommitted_bytes: usize,
+}
+
+impl Core {
+    pub(super) fn become_leader(&mut self) {
+        let last = self.log.last();
+        let followers = self.configurations.current().members.iter().filter(|member| member.id != self.id);
+        let followers = followers.map(|member| (member.id, Progress::new(last + 1))).collect();
+        self.state = State::Leader(Box::new(Leadership {
+            followers,
+            first: last + 1,
+            since: self.now,
+            round: 0,
+            unconfirmed: VecDeque::new(),
+            confirmed_at: None,
+            heartbeat_at: self.now,
+            notice_at: None,
+            reads: Reads::default(),
+            handed_over: false,
+            uncommitted: VecDeque::new(),
+            uncommitted_bytes: 0,
+        }));
+        self.transfer_ended(self.id);
+        self.append_first_entry();
+        self.start_round();
+    }
+
+    /// The term's first entry: a no-op, or the configuration as long as it lacks an incarnation that is known now.
+    fn append_first_entry(&mut self) {
+        let mut configuration = self.configurations.current().as_ref().clone();
+        let mut recorded = false;
+        for member in configuration.members.iter_mut().filter(|member| member.incarnation.is_none()) {
+            member.incarnation = self.seen.get(&member.id).copied();
+            recorded |= member.incarnation.is_some();
+        }
+        let mut draft = Draft::default();
+        if recorded {
+            draft.push(EntryKind::Configuration, &configuration.encode());
+        } else {
+            draft.push(EntryKind::Noop, &[]);
+        }
+        self.append_own(draft);
+    }
+
+    /// Stamps entries, puts them at the end of the log and on their way to the disk.
+    pub(super) fn append_own(&mut self, draft: Draft) -> LogId {
+        let first = LogId::new(self.log.last() + 1, self.hard_state.term);
+        let time = self.log.last_time().max(self.wall);
+        let bytes = draft.size();
+        let mut entries = Vec::with_capacity(draft.len());
+        draft.stamp(first.index, first.term, time, &mut entries);
+        self.take_entries(&entries);
+        if let State::Leader(leadership) = &mut self.state {
+            leadership.uncommitted.push_back((self.log.last(), bytes));
+            leadership.uncommitted_bytes += bytes;
+        }
+        first
+    }
+
+    /// Entries join the log, a leader's or a follower's; configurations take effect.
+    pub(super) fn take_entries(&mut self, entries: &[Entry]) {
+        self.log.append(entries);
+        self.durability.stage_entries(entries);
+        for entry in entries.iter().filter(|entry| entry.kind() == EntryKind::Configuration) {
+            // One that cannot be read would have been refused by whoever received it (the frame's records are checked).
+            if let Ok(configuration) = crate::configuration::Configuration::decode(&entry.payload()) {
+                self.configurations.push(entry.index(), configuration);
+                self.configured();
+            }
+        }
+    }
+
+    /// Another configuration is in force: progress is kept for its members, and for nobody else.
+    pub(super) fn configured(&mut self) {
+        let configuration = self.configurations.current().clone();
+        if let State::Leader(leadership) = &mut self.state {
+            let next = self.log.last();
+            leadership.followers.retain(|&id, _| configuration.member(id).is_some());
+            for member in configuration.members.iter().filter(|member| member.id != self.id) {
+                leadership.followers.entry(member.id).or_insert_with(|| Progress::new(next));
+            }
+        }
+        let index = self.configurations.index();
+        self.event(crate::effect::Event::Configured { index, configuration });
+    }
+
+    pub(super) fn leader_deadline(&self, leadership: &Leadership) -> Micros {
+        let mut deadline = leadership.heartbeat_at;
+        if let Some(notice) = leadership.notice_at {
+            deadline = deadline.min(notice);
+        }
+        deadline.min(self.quorum_deadline(leadership))
+    }
+
+    fn quorum_deadline(&self, leadership: &Leadership) -> Micros {
+        leadership.confirmed_at.unwrap_or(leadership.since) + self.settings.election_timeout.1
+    }
+
+    pub(super) fn leader_timers(&mut self) {
+        let State::Leader(leadership) = &self.state else { return };
+        if self.now >= self.quorum_deadline(leadership) && !self.alone() {
+            // A leader that no quorum hears must not go on promising (thesis 6.2).
+            return self.become_follower(None);
+        }
+        if leadership.notice_at.is_some_and(|at| self.now >= at) {
+            self.tell_commit(|_| true);
+            if let State::Leader(leadership) = &mut self.state {
+                leadership.notice_at = None;
+            }
+        }
+        let State::Leader(leadership) = &self.state else { return };
+        if self.now >= leadership.heartbeat_at {
+            self.start_round();
+            self.retry_handover();
+        }
+    }
+
+    /// A round of heartbeats: keeps followers quiet, and confirms that this node still led when it was sent.
+    pub(super) fn start_round(&mut self) {
+        let commit = self.commit;
+        let State::Leader(leadership) = &mut self.state else { return };
+        leadership.round += 1;
+        let round = leadership.round;
+        leadership.unconfirmed.push_back((round, self.now));
+        leadership.heartbeat_at = self.now + self.settings.heartbeat_interval;
+        if commit >= leadership.first {
+            leadership.reads.round_starts(round, commit);
+        }
+        let mut heartbeats = Vec::with_capacity(leadership.followers.len());
+        for (&id, follower) in &mut leadership.followers {
+            let commit = commit.min(follower.matched);
+            follower.commit_told = follower.commit_told.max(commit);
+            heartbeats.push((id, Body::Heartbeat { round, commit }));
+        }
+        for (id, heartbeat) in heartbeats {
+            self.send(id, heartbeat);
+        }
+        self.confirm_rounds();
+    }
+
+    pub(super) fn heartbeat_replied(&mut self, from: NodeId, round: u64, last: Index, apply_stopped: bool) {
+        let State::Leader(leadership) = &mut self.state else { return };
+        let newest = leadership.round;
+        let Some(follower) = leadership.followers.get_mut(&from) else { return };
+        if round > newest {
+            return;
+        }
+        follower.round = follower.round.max(round);
+        follower.heard = Some(self.now);
+        follower.apply_stopped = apply_stopped;
+        follower.heard_end(last);
+        self.confirm_rounds();
+    }
+
+    /// Lease, quorum check and reads all rest on one thing: the newest round that a quorum of each half has answered.
+    fn confirm_rounds(&mut self) {
+        let me = self.id;
+        let State::Leader(leadership) = &mut self.state else { return };
+        let answered = |id: NodeId| {
+            if id == me { leadership.round } else { leadership.followers.get(&id).map_or(0, |follower| follower.round) }
+        };
+        let round = committed_index(answered, self.configurations.voters(), self.configurations.outgoing());
+        while let Some(&(sent, at)) = leadership.unconfirmed.front() {
+            if sent > round {
+                break;
+            }
+            leadership.confirmed_at = Some(at);
+            leadership.unconfirmed.pop_front();
+        }
+        let mut answers = Vec::new();
+        leadership.reads.confirmed(round, |asker, index| answers.push((asker, index)));
+        for (asker, index) in answers {
+            self.answer_read(asker, Ok(index));
+        }
+    }
+
+    /// Commits what a quorum of each half holds durably, if it is of this term: earlier terms' entries only follow it
+    /// (section 5.4.2, figure 8).
+    pub(super) fn advance_commit(&mut self) {
+        let State::Leader(leadership) = &mut self.state else { return };
+        let (me, durable) = (self.id, self.log.durable());
+        let held = |id: NodeId| {
+            if id == me { durable } else { leadership.followers.get(&id).map_or(0, |follower| follower.matched) }
+        };
+        let held = committed_index(held, self.configurations.voters(), self.configurations.outgoing());
+        let index = held.min(self.log.last());
+        if index <= self.commit || self.log.term(index) != Some(self.hard_state.term) {
+            return;
+        }
+        self.commit = index;
+        self.configurations.committed(index);
+        while let Some(&(last, bytes)) = leadership.uncommitted.front() {
+            if last > index {
+                break;
+            }
+            leadership.uncommitted.pop_front();
+            leadership.uncommitted_bytes -= bytes;
+        }
+        leadership.notice_at.get_or_insert(self.now + self.settings.heartbeat_interval / 10);
+    }
+
+    /// Tells followers how far they may apply, where nothing else has told them.
+    pub(super) fn tell_commit(&mut self, whom: impl Fn(&Progress) -> bool) {
+        let commit = self.commit;
+        let State::Leader(leadership) = &mut self.state else { return };
+        let mut notices = Vec::new();
+        for (&id, follower) in &mut leadership.followers {
+            let commit = commit.min(follower.matched);
+            if commit > follower.commit_told && whom(follower) {
+                follower.commit_told = commit;
+                notices.push((id, Body::Heartbeat { round: 0, commit }));
+            }
+        }
+        for (id, notice) in notices {
+            self.send(id, notice);
+        }
+    }
+
+    /// This node leads no more.
+    pub(super) fn abdicated(&mut self, mut leadership: Leadership) {
+        for asker in leadership.reads.abandon() {
+            self.answer_read(asker, Err(Refusal::NotLeader));
+        }
+        self.fetches.retain(|_, purpose| *purpose == FetchFor::Apply);
+        self.transfer_abdicated();
+    }
+}

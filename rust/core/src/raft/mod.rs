@@ -1,0 +1,291 @@
+//! The core: one file for each part of the protocol, all on one state.
+
+mod apply;
+mod durable;
+mod election;
+mod follower;
+mod leader;
+mod proposals;
+mod reads;
+mod replication;
+mod snapshots;
+mod status;
+mod terms;
+mod transfer;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::configurations::Configurations;
+use crate::durability::Durability;
+use crate::effect::{Effect, Event, Reply};
+use crate::input::{Input, Settings, Start};
+use crate::log::Log;
+use crate::message::{Body, Message, Refusal};
+use crate::rng::SplitMix64;
+use crate::types::{
+    FetchId, GroupId, HardState, Incarnation, Index, LogId, Micros, NodeId, RequestId, Role, Term, Token, WallMicros,
+};
+
+use apply::Applying;
+use leader::Leadership;
+pub use status::{CoreStatus, ProgressStatus};
+use transfer::Transfer;
+
+/// Votes by voter.
+type Votes = BTreeMap<NodeId, bool>;
+
+/// What a node is, with what belongs to that.
+#[derive(Debug)]
+enum State {
+    Follower { leader: Option<NodeId> },
+    PreCandidate { votes: Votes },
+    Candidate { votes: Votes },
+    Leader(Box<Leadership>),
+}
+
+/// What a log read was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FetchFor {
+    Follower(NodeId),
+    Apply,
+}
+
+// Each flag stands for a fault or a request of its own; any of them can come with any other.
+#[allow(clippy::struct_excessive_bools)]
+/// One member's protocol state. `step` is its only entrance; it never blocks and never fails.
+#[derive(Debug)]
+pub struct Core {
+    id: NodeId,
+    incarnation: Incarnation,
+    group: GroupId,
+    settings: Settings,
+    rng: SplitMix64,
+    now: Micros,
+    wall: WallMicros,
+
+    hard_state: HardState,
+    state: State,
+    log: Log,
+    configurations: Configurations,
+    durability: Durability,
+    commit: Index,
+    snapshot: Option<LogId>,
+    applying: Applying,
+
+    /// When a node that hears no leader campaigns.
+    election_at: Micros,
+    /// The leader that was heard last, and when: it may rely on this node for a while, whatever happens here.
+    heard: Option<(NodeId, Micros)>,
+    /// Before this moment no vote is given: a lease of before the restart may still run.
+    withhold_until: Micros,
+    /// The data directories that voters showed in this election.
+    seen: BTreeMap<NodeId, Incarnation>,
+    /// Members that were reported as wiped.
+    wiped: BTreeSet<(NodeId, Incarnation)>,
+    /// Leadership that is being given away; outlives it until the next leader is known.
+    transfer: Option<Transfer>,
+
+    next_fetch: FetchId,
+    fetches: BTreeMap<FetchId, FetchFor>,
+
+    apply_stopped: bool,
+    storage_stalled: bool,
+    closing: bool,
+    closed: bool,
+
+    shown: (Role, Term, Option<NodeId>),
+    sends: Vec<Message>,
+    rest: Vec<Effect>,
+}
+
+impl Core {
+    /// A member as it comes up from its storage. Gives out no effects: step a `Time` first.
+    #[must_use]
+    pub fn new(now: Micros, settings: Settings, start: Start) -> Self {
+        let configurations = Configurations::new(start.configurations);
+        let covered = start.snapshot.map_or(0, |snapshot| snapshot.index);
+        let commit = start.applied.max(covered).max(start.purged.index).min(start.last);
+        let withhold_until = now + configurations.current().min_election_timeout;
+        let mut core = Self {
+            id: start.id,
+            incarnation: start.incarnation,
+            group: start.group,
+            rng: SplitMix64::new(start.seed),
+            now,
+            wall: 0,
+            hard_state: start.hard_state,
+            state: State::Follower { leader: None },
+            log: Log::new(start.purged, start.last, start.term_runs, start.last_time, settings.tail_bytes),
+            configurations,
+            durability: Durability::new(),
+            commit,
+            snapshot: start.snapshot,
+            applying: Applying::from(start.applied.max(covered)),
+            settings,
+            election_at: now,
+            heard: None,
+            withhold_until,
+            seen: BTreeMap::new(),
+            wiped: BTreeSet::new(),
+            transfer: None,
+            next_fetch: 1,
+            fetches: BTreeMap::new(),
+            apply_stopped: false,
+            storage_stalled: false,
+            closing: false,
+            closed: false,
+            shown: (Role::Follower, start.hard_state.term, None),
+            sends: Vec::new(),
+            rest: Vec::new(),
+        };
+        core.configurations.committed(commit);
+        core.reset_election_timer();
+        if core.alone() {
+            // Nobody can hold a lease against the only voter.
+            core.withhold_until = now;
+            core.election_at = now;
+        } else {
+            core.election_at = core.election_at.max(withhold_until);
+        }
+        core
+    }
+
+    /// Takes one input at `now` and adds what is to be done, in order. `now` may stand still, but does not go back.
+    pub fn step(&mut self, now: Micros, input: Input, effects: &mut Vec<Effect>) {
+        if self.closed {
+            return;
+        }
+        self.now = self.now.max(now);
+        match input {
+            Input::Time { wall } => {
+                self.wall = wall;
+                self.fire_timers();
+            }
+            Input::Message { wall, message } => {
+                self.wall = wall;
+                self.receive(message);
+            }
+            Input::Propose { wall, batches } => {
+                self.wall = wall;
+                for (id, draft) in batches {
+                    self.propose(id, draft);
+                }
+            }
+            Input::Read { id } => self.read(id),
+            Input::Transfer { to } => self.ask_transfer(to),
+            Input::Persisted(token) => self.persisted(token),
+            // Nothing that this node says from now on could be kept: it falls silent.
+            Input::PersistFailed(_) => self.fail(),
+            Input::Fetched { id, entries } => self.fetched(id, entries),
+            Input::Applied(index) => self.applying.applied(index),
+            Input::ApplyStopped => self.stop_apply(),
+            Input::SnapshotTaken(last) => self.snapshot_taken(last),
+            Input::Purge { upto } => self.purge(upto),
+            Input::SnapshotReceived { from, term, last, time, configuration } => {
+                self.snapshot_received(from, term, last, time, configuration);
+            }
+            Input::SnapshotSent { to, delivered } => self.snapshot_sent(to, delivered),
+            Input::Unreachable(peer) => self.unreachable(peer),
+            Input::Close { handover } => self.close(handover),
+        }
+        self.finish(effects);
+    }
+
+    /// The moment at which `Time` must be stepped at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Micros> {
+        if self.closed {
+            return None;
+        }
+        let role = match &self.state {
+            State::Leader(leadership) => Some(self.leader_deadline(leadership)),
+            _ => self.may_campaign().then_some(self.election_at),
+        };
+        let stall = (!self.storage_stalled)
+            .then(|| self.durability.oldest().map(|issued| issued + self.settings.storage_stall_timeout))
+            .flatten();
+        let transfer = self.transfer.as_ref().map(|transfer| transfer.deadline);
+        [role, stall, transfer].into_iter().flatten().min()
+    }
+
+    fn fire_timers(&mut self) {
+        self.check_stall();
+        self.check_transfer_deadline();
+        if matches!(self.state, State::Leader(_)) {
+            self.leader_timers();
+        } else if self.may_campaign() && self.now >= self.election_at {
+            self.pre_campaign();
+        }
+    }
+
+    /// Settles what follows from this step, and orders the effects: storage first, then peers, then the rest.
+    fn finish(&mut self, effects: &mut Vec<Effect>) {
+        if matches!(self.state, State::Leader(_)) {
+            self.advance_commit();
+            self.advance_transfer();
+            self.start_read_round();
+            self.replicate_all();
+        }
+        self.advance_apply();
+        self.log.trim();
+        let last = self.log.last();
+        if let Some(persist) = self.durability.flush(last, self.now) {
+            effects.push(Effect::Persist(persist));
+        }
+        effects.extend(self.sends.drain(..).map(Effect::Send));
+        effects.append(&mut self.rest);
+        let shown = (self.role(), self.hard_state.term, self.leader());
+        if shown != self.shown {
+            self.shown = shown;
+            let (role, term, leader) = shown;
+            effects.push(Effect::Event(Event::Changed { role, term, leader }));
+        }
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        self.rest.push(Effect::Reply(reply));
+    }
+
+    fn event(&mut self, event: Event) {
+        self.rest.push(Effect::Event(event));
+    }
+
+    /// Sends a message of the current term, which must be durable before anybody hears of it.
+    fn send(&mut self, to: NodeId, body: Body) {
+        self.send_in(self.hard_state.term, to, body, self.durability.hard_state_token());
+    }
+
+    /// Sends a message that waits for `token` too, if there is one.
+    fn send_after(&mut self, to: NodeId, body: Body, token: Option<Token>) {
+        let token = token.max(self.durability.hard_state_token());
+        self.send_in(self.hard_state.term, to, body, token);
+    }
+
+    fn send_in(&mut self, term: Term, to: NodeId, body: Body, token: Option<Token>) {
+        let message = Message { from: self.id, incarnation: self.incarnation, to, term, body };
+        match token {
+            Some(token) => self.durability.withhold(token, message),
+            None if to == self.id => self.receive(message),
+            None => self.sends.push(message),
+        }
+    }
+
+    /// Sends what reveals no term of ours: it never waits.
+    fn send_plain(&mut self, to: NodeId, body: Body) {
+        self.send_in(self.hard_state.term, to, body, None);
+    }
+
+    fn alone(&self) -> bool {
+        self.configurations.voters() == [self.id] && self.configurations.outgoing().iter().all(|&id| id == self.id)
+    }
+
+    fn refuse(&mut self, id: RequestId, why: Refusal) {
+        self.reply(Reply::Refused { id, why });
+    }
+
+    /// This core's log, for those who run several.
+    #[must_use]
+    pub const fn group(&self) -> GroupId {
+        self.group
+    }
+}

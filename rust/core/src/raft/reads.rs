@@ -1,0 +1,59 @@
+//! Linearizable reads on the leader and, through it, on followers (thesis 6.4).
+
+use crate::effect::Reply;
+use crate::message::{Body, Refusal};
+use crate::reads::Asker;
+use crate::types::{Index, NodeId, RequestId};
+
+use super::{Core, State};
+
+impl Core {
+    pub(super) fn read(&mut self, id: RequestId) {
+        match self.state {
+            State::Leader(_) => self.ask_read((self.id, id)),
+            State::Follower { leader: Some(leader) } if !self.closing => {
+                self.send_plain(leader, Body::ReadIndex { id });
+            }
+            _ => self.refuse(id, if self.closing { Refusal::Closing } else { Refusal::NotLeader }),
+        }
+    }
+
+    pub(super) fn remote_read(&mut self, from: NodeId, id: RequestId) {
+        self.ask_read((from, id));
+    }
+
+    pub(super) fn read_replied(&mut self, id: RequestId, result: Result<Index, Refusal>) {
+        match result {
+            Ok(index) => self.reply(Reply::ReadReady { id, index }),
+            Err(why) => self.refuse(id, why),
+        }
+    }
+
+    fn ask_read(&mut self, asker: Asker) {
+        let State::Leader(leadership) = &mut self.state else {
+            return self.answer_read(asker, Err(Refusal::NotLeader));
+        };
+        if !leadership.reads.ask(asker) {
+            self.answer_read(asker, Err(Refusal::Overloaded));
+        }
+    }
+
+    /// Starts a round for the reads that wait, unless one is under way: they go with the next. Never before the term's
+    /// first commit, since until then the commit index may lag behind what earlier leaders acknowledged.
+    pub(super) fn start_read_round(&mut self) {
+        let State::Leader(leadership) = &self.state else { return };
+        if self.commit >= leadership.first && leadership.reads.want_round() {
+            self.start_round();
+        }
+    }
+
+    pub(super) fn answer_read(&mut self, (asker, id): Asker, result: Result<Index, Refusal>) {
+        if asker == self.id {
+            return self.read_replied(id, result);
+        }
+        if let Ok(index) = result {
+            self.with_follower(asker, |follower| follower.awaited = follower.awaited.max(index));
+        }
+        self.send_plain(asker, Body::ReadIndexReply { id, result });
+    }
+}

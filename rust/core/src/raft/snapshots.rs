@@ -1,0 +1,70 @@
+//! Snapshots: what they allow to forget, and what they replace (section 7).
+
+use crate::configuration::Configuration;
+use crate::effect::{Effect, Event};
+use crate::message::Body;
+use crate::types::{Index, LogId, NodeId, Term, WallMicros};
+
+use super::{Core, FetchFor, State};
+
+impl Core {
+    pub(super) fn snapshot_taken(&mut self, last: LogId) {
+        if last.index <= self.applying.index() {
+            self.snapshot = self.snapshot.max(Some(last));
+        }
+    }
+
+    pub(super) fn purge(&mut self, upto: Index) {
+        let covered = self.snapshot.map_or(0, |snapshot| snapshot.index);
+        let upto = upto.min(covered).min(self.applying.index()).min(self.log.durable());
+        if upto > self.log.purged().index {
+            let purged = self.log.purge(upto);
+            self.rest.push(Effect::Purge(purged));
+        }
+    }
+
+    pub(super) fn snapshot_received(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        last: LogId,
+        time: WallMicros,
+        configuration: (Index, Configuration),
+    ) {
+        if matches!(self.state, State::Leader(_)) && term <= self.hard_state.term {
+            return self.event(Event::StaleSnapshot(last));
+        }
+        if term > self.hard_state.term {
+            self.enter_term(term, None);
+        }
+        if last.index <= self.commit {
+            // Older than what is here (openraft #543). Tell its sender what it need not send.
+            self.event(Event::StaleSnapshot(last));
+            let held = self.commit.min(self.log.durable());
+            return self.send(from, Body::SnapshotReply { matched: held });
+        }
+        self.snapshot = Some(last);
+        let mut token = None;
+        if self.log.holds(last) {
+            // What follows it stays: it may be acknowledged (openraft #753 is the opposite case, below).
+            token = self.durability.token_for(last.index, self.log.durable());
+            self.commit = last.index;
+            self.configurations.committed(last.index);
+        } else {
+            self.log.reset(last, time);
+            self.durability.stage_reset(last);
+            self.configurations.reset(configuration.0, configuration.1);
+            self.configured();
+            self.commit = last.index;
+            self.fetches.retain(|_, purpose| *purpose != FetchFor::Apply);
+            self.applying.restore(last.index);
+            self.rest.push(Effect::Restore(last));
+            token = token.max(Some(self.durability.current_token()));
+        }
+        self.send_after(from, Body::SnapshotReply { matched: last.index }, token);
+    }
+
+    pub(super) fn snapshot_sent(&mut self, to: NodeId, delivered: Option<Index>) {
+        self.with_follower(to, |follower| follower.snapshot_ended(delivered));
+    }
+}

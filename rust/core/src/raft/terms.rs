@@ -1,0 +1,122 @@
+//! Terms, and where a message goes (section 5.1).
+
+use crate::effect::Event;
+use crate::message::{AppendReply, Body, Message};
+use crate::types::{HardState, LogId, NodeId, Term};
+
+use super::{Core, State};
+
+impl Core {
+    pub(super) fn receive(&mut self, message: Message) {
+        if message.to != self.id || !self.admits(&message) {
+            return;
+        }
+        let Message { from, term, body, .. } = message;
+        match body {
+            // Requests on behalf of a member's user, and their answers, carry facts that no term makes untrue.
+            Body::Propose { id, entries } => return self.remote_propose(from, id, entries),
+            Body::ProposeReply { id, result } => return self.propose_replied(id, result),
+            Body::ReadIndex { id } => return self.remote_read(from, id),
+            Body::ReadIndexReply { id, result } => return self.read_replied(id, result),
+            Body::PreVote { last } => return self.pre_vote_asked(from, term, last),
+            Body::PreVoteReply { granted: true } => return self.pre_vote_granted(from, term, message.incarnation),
+            Body::Vote { transfer: false, .. } if term > self.hard_state.term && self.withholds_vote(from) => return,
+            _ => {}
+        }
+        if term < self.hard_state.term {
+            return self.answer_stale(from, &body);
+        }
+        if term > self.hard_state.term {
+            self.enter_term(term, None);
+        }
+        match body {
+            Body::Vote { last, transfer } => self.vote_asked(from, last, transfer),
+            Body::VoteReply { granted } => self.vote_replied(from, granted, message.incarnation),
+            Body::Append { prev, commit, entries } => {
+                if self.follow(from) {
+                    self.append(from, prev, commit, &entries);
+                }
+            }
+            Body::Heartbeat { round, commit } => {
+                if self.follow(from) {
+                    self.heartbeat(from, round, commit);
+                }
+            }
+            Body::AppendReply(reply) => self.append_replied(from, reply),
+            Body::HeartbeatReply { round, last, apply_stopped } => {
+                self.heartbeat_replied(from, round, last, apply_stopped);
+            }
+            Body::SnapshotReply { matched } => self.append_replied(from, AppendReply::Accepted { matched }),
+            Body::TimeoutNow { target } => self.timeout_now(from, target),
+            // A refused pre-vote, whose term has been looked at; the others are dealt with above.
+            _ => self.pre_vote_refused(from),
+        }
+    }
+
+    /// Whether the sender is who the cluster knows under its number: a wiped disk may have forgotten a vote.
+    fn admits(&mut self, message: &Message) -> bool {
+        let known = self.configurations.current().member(message.from).and_then(|member| member.incarnation);
+        match known {
+            Some(expected) if expected != message.incarnation => {
+                if self.wiped.insert((message.from, message.incarnation)) {
+                    self.event(Event::WipedMember { id: message.from, expected, found: message.incarnation });
+                }
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// An old term's leader or candidate learns of the new one; everything else of an old term is void.
+    fn answer_stale(&mut self, from: NodeId, body: &Body) {
+        match body {
+            Body::Append { prev, .. } => {
+                let hint = self.log.agreement(*prev);
+                self.send(from, Body::AppendReply(AppendReply::Rejected { prev: prev.index, hint }));
+            }
+            Body::Heartbeat { round, .. } => self.answer_heartbeat(from, *round),
+            Body::Vote { .. } => self.send(from, Body::VoteReply { granted: false }),
+            _ => {}
+        }
+    }
+
+    /// A newer term: whatever this node was, it follows now.
+    pub(super) fn enter_term(&mut self, term: Term, vote: Option<NodeId>) {
+        self.hard_state = HardState { term, vote };
+        self.durability.stage_hard_state(self.hard_state);
+        self.become_follower(None);
+    }
+
+    /// Gives up whatever role this node has.
+    pub(super) fn become_follower(&mut self, leader: Option<NodeId>) {
+        let before = std::mem::replace(&mut self.state, State::Follower { leader });
+        match before {
+            State::Leader(leadership) => {
+                self.abdicated(*leadership);
+                self.reset_election_timer();
+            }
+            State::PreCandidate { .. } | State::Candidate { .. } => self.reset_election_timer(),
+            State::Follower { .. } => {}
+        }
+    }
+
+    /// The sender leads this term. `false`: this node does, so the message is a lie.
+    fn follow(&mut self, leader: NodeId) -> bool {
+        match self.state {
+            State::Leader(_) => return false,
+            State::Follower { leader: Some(known) } if known == leader => {}
+            _ => {
+                self.become_follower(Some(leader));
+                self.transfer_ended(leader);
+            }
+        }
+        self.heard = Some((leader, self.now));
+        self.reset_election_timer();
+        true
+    }
+
+    /// The end of the log.
+    pub(super) fn last(&self) -> LogId {
+        self.log.last_id()
+    }
+}
