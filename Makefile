@@ -109,6 +109,7 @@ lint-style: $(STAMPS)/lint
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/typos
+	sh tools/sizes.sh
 
 .PHONY: lint-rust
 lint-rust: $(STAMPS)/venv
