@@ -1,0 +1,271 @@
+"""What `Raft` and `AsyncRaft` have in common: construction with all checks, start, close, and what never waits."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, cast
+
+from typing_extensions import TypeVar
+
+from . import _hooks
+from ._logs import BRIDGE
+from ._process import check_fork, closed, generation, native, opened
+from ._text import loopback, seconds, shown, split_address
+from .config import Config, refused, settings
+from .errors import ClosedError, ConfigError, PluginTypeError
+from .peers import Peer, address_problems, checked_peers, listen_problems, not_loopback
+from .status import Status, make_status
+from .storage import FileStorage
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from ._core import GrpcTransport, LocalTransport, Node
+    from .plugins import DurableStateMachine, StorageEngine, SupportsApply, Transport
+
+C = TypeVar("C", default=bytes)
+R = TypeVar("R", default=Any)
+
+Consistency = Literal["linearizable", "eventual"]
+_CONSISTENCIES: Final = ("linearizable", "eventual")
+_AT_EXIT: Final = 1.0  # seconds
+
+
+class NodeBase(Generic[C, R]):
+    """A node's construction and its calls that do not wait."""
+
+    def __init__(
+        self,
+        node_id: int,
+        storage: StorageEngine | FileStorage,
+        state_machine: SupportsApply[C, R] | DurableStateMachine[C, R],
+        config: Config | None = None,
+        *,
+        peers: Mapping[int, str | Peer] | None = None,
+        transport: Transport | GrpcTransport | LocalTransport | None = None,
+        listen: str | None = None,
+    ) -> None:
+        self._started = False
+        self._node: Node | None = None
+        self._made_in = generation()
+        self._lifecycle = threading.Lock()
+        self._peers = checked_peers(node_id, peers)
+        if config is not None and not isinstance(config, Config):
+            raise refused([f"config is {shown(config)}: a Config is needed"], "Raft")
+        self._id = node_id
+        self._config = Config() if config is None else config
+        self._machine = _hooks.Machine(state_machine)
+        self._storage: str | _hooks.Storage = (
+            str(storage.directory) if isinstance(storage, FileStorage) else _hooks.Storage(storage)
+        )
+        self._transport = _checked_transport(transport)
+        self._listen = listen
+        self._check_listen()
+
+    def _check_listen(self) -> None:
+        """What can be said of the address without looking a name up."""
+        if self._listen is not None:
+            problems = address_problems("listen", self._listen, port_zero=True)
+            if self._transport is not None and type(self._transport).__name__ != "GrpcTransport":
+                problems.append("listen is for GrpcTransport: give this transport its address itself")
+            if problems:
+                raise refused(problems, "Raft")
+        address = self._served()
+        if address is not None:
+            problems = listen_problems(address, insecure=self._config.insecure)
+            if problems:
+                raise refused(problems, "Raft")
+
+    def _served(self) -> str | None:
+        """The address that a native network transport will bind, as far as it is known here."""
+        if self._transport is not None and type(self._transport).__name__ != "GrpcTransport":
+            return None
+        if self._listen is not None:
+            return self._listen
+        return self._peers[self._id].address if self._peers is not None else None
+
+    def _check_resolved(self) -> None:
+        """The same for a host name, when it is time to look it up."""
+        address = self._served()
+        if address is None or self._config.insecure:
+            return
+        host, port = split_address(address)
+        if loopback(host) is not None:
+            return
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise ConfigError(f"the own address {address!r} cannot be resolved: {error}", node=self._id) from error
+        if not all(loopback(str(entry[4][0])) for entry in found):
+            raise ConfigError(not_loopback(address), node=self._id)
+
+    # --- life -----------------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        check_fork(self._made_in, self)
+        with self._lifecycle:
+            if self._started:
+                raise ClosedError(
+                    "this object was started before", node=self._id, hint="Make a new one with the same storage to start again"
+                )
+            self._check_resolved()
+            core = native()
+            peers = None
+            if self._peers is not None:
+                peers = [(node, peer.address, peer.client_address) for node, peer in self._peers.items()]
+            transport = core.GrpcTransport() if self._transport is None else self._transport
+            if not isinstance(transport, (core.GrpcTransport, core.LocalTransport)):
+                transport = _hooks.Carrier(transport)
+            BRIDGE.retain()
+            try:
+                node: Node = core.Node(
+                    self._id, settings(self._config), peers, self._listen, self._storage, self._machine, transport
+                )
+                node.start()
+            except BaseException:
+                BRIDGE.release()
+                raise
+            self._node = node
+            self._started = True
+            opened(self)
+
+    def _close(self, handover: bool, timeout: float) -> None:
+        if self._made_in != generation():
+            return  # its threads, files and sockets belong to the parent process
+        with self._lifecycle:
+            node, first = self._node, self._started and self._node is not None and not self._released()
+            self._started = True  # closed before it was started: it stays so
+        if node is None:
+            return
+        try:
+            node.close(handover, timeout)
+        finally:
+            if first:
+                self._release()
+
+    def _crash(self) -> None:
+        """As `kill -9` would: nothing is flushed or handed over. For `LocalCluster`."""
+        node = self._node
+        if node is None:
+            return
+        first = not self._released()
+        node.crash()
+        if first:
+            self._release()
+
+    _done = False
+
+    def _released(self) -> bool:
+        before, self._done = self._done, True
+        return before
+
+    def _release(self) -> None:
+        closed(self)
+        BRIDGE.release()
+
+    def close_at_exit(self) -> None:
+        """The interpreter is about to go. For this package only."""
+        self._close(handover=False, timeout=_AT_EXIT)
+
+    def __del__(self) -> None:
+        node: Node | None = getattr(self, "_node", None)
+        if node is None or self._done or self._made_in != generation():
+            return
+        warnings.warn(f"{self!r} was not closed: use 'with', or call close()", ResourceWarning, source=self, stacklevel=2)
+        self.close_at_exit()
+
+    def _live(self) -> Node:
+        node = self._node
+        if node is None or self._made_in != generation():
+            check_fork(self._made_in, self)
+            raise ClosedError(
+                "closed" if self._started else "not started", node=self._id, hint="Use it in a 'with' block, or call start()"
+            )
+        return node
+
+    def _seconds(self, timeout: float | None) -> float:
+        if timeout is None:
+            return self._config.request_timeout
+        try:
+            return seconds(timeout)
+        except ValueError as error:
+            raise ConfigError(str(error), node=self._id) from None
+
+    def _consistency(self, value: object) -> Consistency:
+        if value not in _CONSISTENCIES:
+            raise ConfigError(
+                f"consistency is {shown(value)}: 'linearizable' or 'eventual' is needed", node=self._id
+            )
+        return cast("Consistency", value)
+
+    # --- what never waits -----------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> int:
+        """This node's id."""
+        return self._id
+
+    @property
+    def config(self) -> Config:
+        """What it was made with."""
+        return self._config
+
+    @property
+    def leader(self) -> int | None:
+        """Whom this node follows (id), itself included; None where no leader is known. Never waits. Raises `ClosedError`, `ForkError`."""
+        return self._live().leader()
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node believes that it leads; a new leader may exist already. Never waits. Raises `ClosedError`, `ForkError`."""
+        return self._live().leader() == self._id
+
+    @property
+    def address(self) -> str | None:
+        """Where a native network transport is bound ("host:port", port 0 resolved); None before start and without one."""
+        return None if self._node is None else self._node.listen_address()
+
+    def status(self) -> Status:
+        """What this node knows at this moment; also after `close`. Never waits for disk, peers or plugins. Raises `ClosedError`, `ForkError`."""
+        return make_status(self._live().status())
+
+    def metrics(self) -> dict[str, int]:
+        """Counters since start, by name; also after `close`. Never waits. Raises `ClosedError`, `ForkError`.
+
+        `proposals`, `proposed_entries`, `forwarded_entries`, `overloaded`, `expired`; `apply_batches` (calls of the state machine),
+        `applied_entries`; `log_appends` (writes, or calls of `LogStore.append`), `log_append_entries`, `log_append_bytes`,
+        `log_syncs`; `reads`, `read_rounds`; `elections`, `leaderships`; `messages_sent`, `messages_received`,
+        `messages_dropped`, `send_errors`, `invalid_messages`; `snapshots_taken`, `snapshots_sent`, `snapshots_installed`, and more.
+        """
+        return self._live().metrics()
+
+    def __repr__(self) -> str:
+        name = f"{type(self).__name__} {self._id}"
+        if self._node is None:
+            return f"<{name} {'closed' if self._started else 'not started'}>"
+        if self._made_in != generation():
+            return f"<{name} of another process>"
+        role, term, leader, commit, applied = self._node.summary()
+        state = "closed " if self._done else ""
+        return f"<{name} {state}{role} term={term} leader={leader} commit={commit} applied={applied}>"
+
+
+def checked_items(items: Iterable[Buffer]) -> list[Buffer]:
+    """As a list; a single text or bytes object in its place is a mistake."""
+    if isinstance(items, (str, bytes, bytearray, memoryview)):
+        raise TypeError(f"items is {type(items).__name__}: a list of bytes is needed; for a single one use propose(data)")
+    return items if isinstance(items, list) else list(items)
+
+
+def _checked_transport(transport: Any) -> Any:
+    if transport is None or type(transport).__module__ == "d_engine._core":
+        return transport
+    if isinstance(transport, str):
+        raise PluginTypeError(f"transport is {shown(transport)}, not a Transport", hint="An address goes to listen= or peers=")
+    _hooks.Carrier(transport)
+    return transport
+
+
