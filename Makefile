@@ -86,8 +86,7 @@ test-python: $(STAMPS)/wheel ## pytest against the installed wheel; PYTEST_ARGS=
 	$(PYTHON_RUN) -m pytest $(PYTEST_ARGS)
 
 .PHONY: check
-check: $(STAMPS)/wheel lint-style ## For every edit, under 5 minutes: style, lints, types, and the tests that are quick
-	cargo clippy $(WORKSPACE) --all-targets --quiet -- -D warnings
+check: lint ## For every edit, under 5 minutes: all lints, and the tests that are quick
 	cargo test $(TESTED) --quiet
 	$(PYTHON_RUN) -m pytest -m "not process and not slow and not netns and not soak" $(PYTEST_ARGS)
 
