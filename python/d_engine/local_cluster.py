@@ -233,12 +233,9 @@ class LocalCluster(Generic[C, R]):
             left = deadline - time.monotonic() if math.isfinite(deadline) else math.inf
             try:
                 return verb(raft, max(0.0, left))
-            except errors.NotLeaderError:
+            except (errors.NotLeaderError, errors.ClosedError):
+                # Both are certain refusals: no longer the leader, or crashed between the choice and the call.
                 if time.monotonic() >= deadline:
-                    raise
-            except errors.ClosedError:
-                # Closed by somebody, crashed between the choice and the call: refused before anything was sent.
-                if raft.id in self.live and self._state == "open":
                     raise
 
     # --- the verbs of Raft --------------------------------------------------------------------------------------------------
