@@ -6,7 +6,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal
 
 from typing_extensions import TypeVar
 
@@ -30,7 +30,6 @@ C = TypeVar("C", default=bytes)
 R = TypeVar("R", default=Any)
 
 Consistency = Literal["linearizable", "eventual"]
-_CONSISTENCIES: Final = ("linearizable", "eventual")
 _AT_EXIT: Final = 1.0  # seconds
 
 
@@ -53,10 +52,8 @@ class NodeBase(Generic[C, R]):
         self._made_in = generation()
         self._lifecycle = threading.Lock()
         self._peers = checked_peers(node_id, peers)
-        if config is not None and not isinstance(config, Config):
-            raise refused([f"config is {shown(config)}: a Config is needed"], "Raft")
         self._id = node_id
-        self._config = Config() if config is None else config
+        self._config = checked_config("Raft", config)
         self._machine = _hooks.Machine(state_machine)
         self._storage: str | _hooks.Storage = (
             str(storage.directory) if isinstance(storage, FileStorage) else _hooks.Storage(storage)
@@ -109,7 +106,9 @@ class NodeBase(Generic[C, R]):
         with self._lifecycle:
             if self._started:
                 raise ClosedError(
-                    "this object was started before", node=self._id, hint="Make a new one with the same storage to start again"
+                    "this object was started before",
+                    node=self._id,
+                    hint="Make a new one with the same storage to start again",
                 )
             self._check_resolved()
             core = native()
@@ -132,7 +131,7 @@ class NodeBase(Generic[C, R]):
             self._started = True
             opened(self)
 
-    def _close(self, handover: bool, timeout: float) -> None:
+    def _close(self, *, handover: bool, timeout: float) -> None:
         if self._made_in != generation():
             return  # its threads, files and sockets belong to the parent process
         with self._lifecycle:
@@ -174,7 +173,9 @@ class NodeBase(Generic[C, R]):
         node: Node | None = getattr(self, "_node", None)
         if node is None or self._done or self._made_in != generation():
             return
-        warnings.warn(f"{self!r} was not closed: use 'with', or call close()", ResourceWarning, source=self, stacklevel=2)
+        warnings.warn(
+            f"{self!r} was not closed: use 'with', or call close()", ResourceWarning, source=self, stacklevel=2
+        )
         self.close_at_exit()
 
     def _live(self) -> Node:
@@ -182,7 +183,9 @@ class NodeBase(Generic[C, R]):
         if node is None or self._made_in != generation():
             check_fork(self._made_in, self)
             raise ClosedError(
-                "closed" if self._started else "not started", node=self._id, hint="Use it in a 'with' block, or call start()"
+                "closed" if self._started else "not started",
+                node=self._id,
+                hint="Use it in a 'with' block, or call start()",
             )
         return node
 
@@ -194,12 +197,10 @@ class NodeBase(Generic[C, R]):
         except ValueError as error:
             raise ConfigError(str(error), node=self._id) from None
 
-    def _consistency(self, value: object) -> Consistency:
-        if value not in _CONSISTENCIES:
-            raise ConfigError(
-                f"consistency is {shown(value)}: 'linearizable' or 'eventual' is needed", node=self._id
-            )
-        return cast("Consistency", value)
+    def _consistency(self, value: Consistency) -> Consistency:
+        if value in {"linearizable", "eventual"}:
+            return value
+        raise ConfigError(f"consistency is {shown(value)}: 'linearizable' or 'eventual' is needed", node=self._id)
 
     # --- what never waits -----------------------------------------------------------------------------------------------
 
@@ -253,10 +254,21 @@ class NodeBase(Generic[C, R]):
         return f"<{name} {state}{role} term={term} leader={leader} commit={commit} applied={applied}>"
 
 
+def checked_config(what: str, config: object) -> Config:
+    """The settings that were given, or the defaults. Raises `ConfigError`."""
+    if config is None:
+        return Config()
+    if not isinstance(config, Config):
+        raise refused([f"config is {shown(config)}: a Config is needed"], what)
+    return config
+
+
 def checked_items(items: Iterable[Buffer]) -> list[Buffer]:
     """As a list; a single text or bytes object in its place is a mistake."""
     if isinstance(items, (str, bytes, bytearray, memoryview)):
-        raise TypeError(f"items is {type(items).__name__}: a list of bytes is needed; for a single one use propose(data)")
+        raise TypeError(
+            f"items is {type(items).__name__}: a list of bytes is needed; for a single one use propose(data)"
+        )
     return items if isinstance(items, list) else list(items)
 
 
@@ -264,8 +276,8 @@ def _checked_transport(transport: Any) -> Any:
     if transport is None or type(transport).__module__ == "d_engine._core":
         return transport
     if isinstance(transport, str):
-        raise PluginTypeError(f"transport is {shown(transport)}, not a Transport", hint="An address goes to listen= or peers=")
+        raise PluginTypeError(
+            f"transport is {shown(transport)}, not a Transport", hint="An address goes to listen= or peers="
+        )
     _hooks.Carrier(transport)
     return transport
-
-

@@ -72,13 +72,17 @@ def check(what: str, plugin: object, methods: Sequence[Method]) -> None:
         methods: what the node is going to call.
     """
     if isinstance(plugin, type):
-        raise PluginTypeError(f"{what} is the class {plugin.__name__}, not an object", hint=f"Hand over {plugin.__name__}(...)")
+        raise PluginTypeError(
+            f"{what} is the class {plugin.__name__}, not an object", hint=f"Hand over {plugin.__name__}(...)"
+        )
     owner = type(plugin).__name__
     for method in methods:
         try:
             function = getattr(plugin, method.name, None)
         except Exception as error:
-            raise PluginTypeError(f"{what}: {owner}.{method.name} raised {shown(error)}", callback=method.name) from error
+            raise PluginTypeError(
+                f"{what}: {owner}.{method.name} raised {shown(error)}", callback=method.name
+            ) from error
         if function is None:
             if not method.optional:
                 _refuse(what, owner, method, "is missing")

@@ -17,10 +17,10 @@ Rules of this module, for both of its sides:
 * After `fork`, a child never joins, locks or frees what its parent's threads own: dropping an object there forgets it.
 """
 
-from collections.abc import Buffer, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypedDict, final, overload, type_check_only
 
-from typing_extensions import TypeVar
+from typing_extensions import Buffer, TypeVar
 
 _C_co = TypeVar("_C_co", covariant=True, default=bytes)
 
@@ -116,7 +116,9 @@ class MachineHooks(Protocol):
         """
 
     @property
-    def apply_durable(self) -> Callable[[Entries[Any], int, bytes], tuple[Sequence[Any], BaseException | None, str]] | None:
+    def apply_durable(
+        self,
+    ) -> Callable[[Entries[Any], int, bytes], tuple[Sequence[Any], BaseException | None, str]] | None:
         """The same for a durable machine: (entries, last_index, sidecar). `entries` may be empty. None for other machines."""
 
     @property
@@ -267,7 +269,7 @@ class _Identity(TypedDict):
 class _SnapshotMeta(NamedTuple):
     """Goes both ways as a plain tuple."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
     term: int
     digest: bytes  # content hash; b"" while a local one is being made
     size: int  # bytes of the whole file; 0 while unknown
@@ -411,7 +413,12 @@ class Node:
 
     def propose_many_to(self, queue: Completions, key: object, items: Sequence[Buffer], timeout: float) -> int: ...
     def read(
-        self, fn: Callable[[Any], Any], argument: Any, callback: str, consistency: Literal["linearizable", "eventual"], timeout: float
+        self,
+        fn: Callable[[Any], Any],
+        argument: Any,
+        callback: str,
+        consistency: Literal["linearizable", "eventual"],
+        timeout: float,
     ) -> Any:
         """`fn(argument)` on the apply thread between two batches, fresh as asked. `callback` names it in errors. A `CommandError` raised by it
         comes back as it is, any other exception as `PluginError(callback)` with its cause. Raises `DeadlineError`, `ClosedError`. Works on a

@@ -6,9 +6,10 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from . import _checks as checks
+from ._text import shown
 from .errors import CommandError, PluginTypeError
 from .peers import Peer
 from .plugins import (
@@ -74,7 +75,9 @@ class Machine:
 
 def _overridden(machine: Any, name: str) -> Callable[..., Any] | None:
     """The machine's own method of that name; None where it has none, or only what `StateMachine` gives."""
-    if getattr(type(machine), name, None) is getattr(StateMachine, name) and name not in getattr(machine, "__dict__", {}):
+    if getattr(cast("object", machine.__class__), name, None) is getattr(StateMachine, name) and name not in getattr(
+        machine, "__dict__", {}
+    ):
         return None
     method: Callable[..., Any] | None = getattr(machine, name, None)
     return method
@@ -95,7 +98,7 @@ def _one_by_one(apply: Callable[[Any], Any]) -> Callable[[Entries[Any]], Outcome
             for entry in entries:
                 try:
                     append(apply(entry))
-                except CommandError as refusal:  # noqa: PERF203 (free where nothing is raised)
+                except CommandError as refusal:
                     append(refusal)
         except BaseException as failure:  # noqa: BLE001 (an exception of a plugin is an answer, whatever it is)
             return results, failure, "apply"
@@ -125,21 +128,24 @@ def _durable(method: Callable[[Batch], Any]) -> Callable[[Entries[Any], int, byt
 
 
 def _counted(results: Any, expected: int, callback: str) -> Outcome:
-    if not isinstance(results, (list, tuple)):
-        if not isinstance(results, Sequence) or isinstance(results, (str, bytes, bytearray, memoryview)):
-            if results is None and expected == 0:
-                return [], None, callback
-            raise PluginTypeError(
-                f"{callback} returned {type(results).__name__}, not a sequence",
-                hint=f"Return a list with one result for each of the {expected} entries",
-            )
-        results = list[Any](results)  # pyright: ignore[reportUnknownArgumentType]
-    if len(results) != expected:  # pyright: ignore[reportUnknownArgumentType]
+    """The results of a batch, if they are as many as its entries. Raises `PluginTypeError`."""
+    if not _is_list(results):
+        if expected == 0 and not results:
+            return [], None, callback
         raise PluginTypeError(
-            f"{callback} returned {len(results)} results for {expected} entries",  # pyright: ignore[reportUnknownArgumentType]
+            f"{callback} returned {shown(results)}, not a sequence",
+            hint=f"Return a list with one result for each of the {expected} entries",
+        )
+    if len(results) != expected:
+        raise PluginTypeError(
+            f"{callback} returned {len(results)} results for {expected} entries",
             hint="Return one result an entry, in order",
         )
     return results, None, callback
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview))
 
 
 class _SinkFile(io.RawIOBase):
@@ -174,7 +180,7 @@ class _SourceFile(io.RawIOBase):
 def _snapshot_writer(method: Callable[[BinaryIO], None]) -> Callable[[Sink], None]:
     def snapshot(sink: Sink) -> None:
         with io.BufferedWriter(_SinkFile(sink), _BUFFER) as out:
-            method(out)  # type: ignore[arg-type]
+            method(out)
 
     return snapshot
 
@@ -182,7 +188,7 @@ def _snapshot_writer(method: Callable[[BinaryIO], None]) -> Callable[[Sink], Non
 def _view_writer(method: Callable[[Any, BinaryIO], None]) -> Callable[[Any, Sink], None]:
     def write_view(view: Any, sink: Sink) -> None:
         with io.BufferedWriter(_SinkFile(sink), _BUFFER) as out:
-            method(view, out)  # type: ignore[arg-type]
+            method(view, out)
 
     return write_view
 
@@ -190,7 +196,7 @@ def _view_writer(method: Callable[[Any, BinaryIO], None]) -> Callable[[Any, Sink
 def _restorer(method: Callable[[BinaryIO], None]) -> Callable[[Source], None]:
     def restore(source: Source) -> None:
         with io.BufferedReader(_SourceFile(source), _BUFFER) as src:
-            method(src)  # type: ignore[arg-type]
+            method(src)
 
     return restore
 
@@ -275,7 +281,9 @@ class Writer:
 
     def __init__(self, writer: SnapshotWriter) -> None:
         self.write: Callable[[int, bytes], None] = writer.write
-        self.commit: Callable[[tuple[int, int, bytes, int]], None] = lambda meta: writer.commit(SnapshotMeta._make(meta))
+        self.commit: Callable[[tuple[int, int, bytes, int]], None] = lambda meta: writer.commit(
+            SnapshotMeta._make(meta)
+        )
         self.abort: Callable[[], None] = writer.abort
 
 

@@ -57,7 +57,15 @@ class _Bridge:
             for record in records:
                 _hand_on(*record)
             if dropped:
-                _hand_on(logging.WARNING, 0.0, "log", f"{dropped} log records were dropped: the queue was full", None, None, None)
+                _hand_on(
+                    logging.WARNING,
+                    0.0,
+                    "log",
+                    f"{dropped} log records were dropped: the queue was full",
+                    None,
+                    None,
+                    None,
+                )
             if self._thread is not me and not records:
                 return
 

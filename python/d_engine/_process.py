@@ -81,7 +81,7 @@ if hasattr(os, "register_at_fork"):
 def native() -> ModuleType:
     """The native module. Raises `ImportError` that says what to do where it is missing."""
     try:
-        from . import _core
+        from . import _core  # pyright: ignore[reportPrivateUsage]
     except ImportError as error:
         if error.name not in {None, "d_engine._core"} and "_core" not in str(error):
             raise

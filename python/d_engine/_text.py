@@ -26,7 +26,9 @@ def parse_duration(text: str) -> float:
     """Seconds from "150ms", "5s", "2m". Raises `ValueError` that names the units."""
     match = _NUMBER.match(text)
     if match is None or match[2] not in _DURATIONS:
-        raise ValueError(f"{text!r} is no duration: write a number of seconds, or one with a unit, such as '150ms' ({_units(_DURATIONS)})")
+        raise ValueError(
+            f"{text!r} is no duration: write a number of seconds, or one with a unit, such as '150ms' ({_units(_DURATIONS)})"
+        )
     return float(match[1]) * _DURATIONS[match[2]]
 
 
@@ -34,7 +36,9 @@ def parse_size(text: str) -> int:
     """Bytes from "64MiB", "1GB". Raises `ValueError` that names the units."""
     match = _NUMBER.match(text)
     if match is None or match[2] not in _SIZES:
-        raise ValueError(f"{text!r} is no size: write a number of bytes, or one with a unit, such as '64MiB' ({_units(_SIZES)})")
+        raise ValueError(
+            f"{text!r} is no size: write a number of bytes, or one with a unit, such as '64MiB' ({_units(_SIZES)})"
+        )
     value = float(match[1]) * _SIZES[match[2]]
     if not value.is_integer():
         raise ValueError(f"{text!r} is no whole number of bytes")
@@ -46,7 +50,7 @@ def _units(table: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """" (did you mean …?)" or ""."""
+    """A hint at the known name that is most like it, with a space before it; empty where none is."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" (did you mean {found[0]!r}?)" if found else ""
 
@@ -55,7 +59,7 @@ def shown(value: object, limit: int = 80) -> str:
     """`repr`, cut, and never an exception of somebody else's `__repr__`."""
     try:
         text = repr(value)
-    except Exception:
+    except Exception:  # noqa: BLE001 (somebody else's __repr__)
         text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
@@ -89,5 +93,7 @@ def loopback(host: str) -> bool | None:
 def seconds(value: object, name: str = "timeout") -> float:
     """A timeout as a float: not negative, not NaN; `math.inf` waits for ever. Raises `ValueError`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or value < 0:
-        raise ValueError(f"{name} is {shown(value)}: give seconds as a number ≥ 0, math.inf for ever, or None for Config.request_timeout")
+        raise ValueError(
+            f"{name} is {shown(value)}: give seconds as a number ≥ 0, math.inf for ever, or None for Config.request_timeout"
+        )
     return float(value)

@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC109 (the timeout is the node's: it also ends what the node does for the call)
 """One node, for asyncio."""
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class AsyncRaft(NodeBase[C, R]):
         """As `Raft.close`, on a thread of its own; every outstanding await, on every loop, gets its result or error."""
         limit = self._seconds(timeout)
         try:
-            await run_in_thread(f"d-engine-{self._id}-close", lambda: self._close(handover, limit))
+            await run_in_thread(f"d-engine-{self._id}-close", lambda: self._close(handover=handover, timeout=limit))
         finally:
             self._let_go()
 
@@ -110,7 +111,11 @@ class AsyncRaft(NodeBase[C, R]):
     # --- reads --------------------------------------------------------------------------------------------------------------
 
     async def query(
-        self, request: Any, *, consistency: Literal["linearizable", "eventual"] = "linearizable", timeout: float | None = None
+        self,
+        request: Any,
+        *,
+        consistency: Literal["linearizable", "eventual"] = "linearizable",
+        timeout: float | None = None,
     ) -> Any:
         """As `Raft.query`; `StateMachine.query` runs on the apply thread, not on the loop."""
         limit, fresh = self._seconds(timeout), self._consistency(consistency)

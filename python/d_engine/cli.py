@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from . import doctor
 from ._process import native
@@ -25,10 +25,10 @@ For help texts and tables: pip install 'd-engine-core[cli]'"""
 def main() -> None:
     """Runs the command line of this process and exits."""
     try:
-        import click
+        from ._click import group
     except ImportError:
         sys.exit(_plain(sys.argv[1:]))
-    _group(click)(prog_name="d-engine")
+    group(prog_name="d-engine")
 
 
 def _plain(arguments: list[str]) -> int:
@@ -42,40 +42,6 @@ def _plain(arguments: list[str]) -> int:
         case _:
             print(_USAGE, file=sys.stderr)
             return 0 if words in (["-h"], ["--help"]) else 2
-
-
-def _group(click: Any) -> Any:
-    """The same commands, described for click."""
-
-    @click.group()
-    def group() -> None:
-        """Tools for the data of d-engine nodes."""
-
-    @group.group()
-    def log() -> None:
-        """Look into a node's log. Nothing is changed."""
-
-    def command(verb: str, text: str) -> None:
-        def run(directory: str, as_json: bool) -> None:  # noqa: FBT001 (click's way)
-            sys.exit(look(verb, directory, as_json=as_json))
-
-        run.__doc__ = text
-        decorated: Callable[..., Any] = click.option("--json", "as_json", is_flag=True, help="One JSON object.")(run)
-        decorated = click.argument("directory", type=click.Path(exists=True, file_okay=False))(decorated)
-        log.command(name=verb)(decorated)
-
-    command("inspect", "Segments, terms, configurations and the torn tail of DIRECTORY.")
-    command("verify", "The same, checking every record of DIRECTORY; exits with 1 at damage.")
-
-    @group.command(name="doctor")
-    @click.argument("directory", type=click.Path(exists=True, file_okay=False))
-    def run_doctor(directory: str) -> None:
-        """Versions, disk and clock, as seen from DIRECTORY."""
-        sys.exit(doctor.main([directory]))
-
-    # Named by their decorators.
-    del run_doctor
-    return group
 
 
 def look(verb: str, directory: str, *, as_json: bool) -> int:
@@ -120,7 +86,9 @@ def _show(verb: str, found: LogReport) -> None:
     _table(("segment", "bytes", "epoch", "entries", "batches", "count"), rows)
     if found["torn_tail"] is not None:
         name, offset, size = found["torn_tail"]
-        print(f"torn tail: {name} at offset {offset}, {size:,} bytes that were never acknowledged; the next start cuts them")
+        print(
+            f"torn tail: {name} at offset {offset}, {size:,} bytes that were never acknowledged; the next start cuts them"
+        )
     if found["damage"] is not None:
         name, offset, index, what = found["damage"]
         where = "" if index is None else f", index {index}"
@@ -134,7 +102,7 @@ def _position(place: tuple[int, int]) -> str:
     return f"{place[0]}@{place[1]}"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     try:
         from rich.console import Console
         from rich.table import Table

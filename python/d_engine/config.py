@@ -7,13 +7,14 @@ import math
 import os
 import tomllib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ._text import nearest, parse_duration, parse_size, shown
 from .errors import ConfigError
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
     from ._core import Settings
 
@@ -91,6 +92,7 @@ class Config:
     if not TYPE_CHECKING:
 
         def __new__(cls, *args: object, **values: object) -> Self:
+            """Names what the dataclass would call an unexpected argument."""
             if args:
                 raise _refused(["Config takes keyword arguments only, such as Config(request_timeout=10.0)"])
             unknown = _unknown(values)
@@ -137,14 +139,14 @@ class Config:
             ConfigError: the file is no TOML, or with all problems of its values.
             OSError: the file cannot be read.
         """
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             try:
                 table: dict[str, Any] = tomllib.load(file)
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise ConfigError(f"{os.fspath(path)}: no TOML: {error}") from error
         inner = table.get("d_engine")
         if isinstance(inner, dict):
-            table = dict[str, Any](inner)
+            table = dict(cast("dict[str, Any]", inner))
         problems: list[str] = []
         base: dict[str, Any] = _defaults()
         preset = table.pop("preset", "lan")
@@ -238,7 +240,7 @@ def _from_text(name: str, value: Any) -> Any:
     if name in _SIZES and isinstance(value, str):
         return parse_size(value)
     if name == "election_timeout" and isinstance(value, list):
-        parts: list[Any] = value
+        parts: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
         return tuple(parse_duration(part) if isinstance(part, str) else part for part in parts)
     return value
 
@@ -248,9 +250,11 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
     cluster = values["cluster"]
     if not isinstance(cluster, str) or not 1 <= len(cluster.encode("utf-8", "replace")) <= 255 or "\0" in cluster:
         found.append(f"cluster is {shown(cluster)}: a name of 1 to 255 bytes is needed")
-    for name in _DURATIONS:
-        if not _is_number(values[name]) or not 0 < values[name] <= _LONGEST:
-            found.append(f"{name} is {shown(values[name])}: seconds above 0, up to a day, are needed")
+    found += [
+        f"{name} is {shown(values[name])}: seconds above 0, up to a day, are needed"
+        for name in _DURATIONS
+        if not _is_number(values[name]) or not 0 < values[name] <= _LONGEST
+    ]
     found += _election_problems(values)
     drift = values["drift_bound"]
     if not _is_number(drift) or not 0 <= drift < 0.5:
@@ -267,22 +271,30 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
 
 
 def _election_problems(values: Mapping[str, Any]) -> list[str]:
-    pair: Any = values["election_timeout"]
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(_is_number(part) for part in pair):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        return [f"election_timeout is {shown(pair)}: a pair (smallest, largest) of seconds is needed"]  # pyright: ignore[reportUnknownArgumentType]
-    low: float = pair[0]
-    high: float = pair[1]
+    pair = values["election_timeout"]
+    parts: list[Any] = list(pair) if isinstance(pair, (tuple, list)) else []  # pyright: ignore[reportUnknownArgumentType]
+    if len(parts) != 2 or not all(map(_is_number, parts)):
+        return [
+            f"election_timeout is {shown(values['election_timeout'])}: a pair (smallest, largest) of seconds is needed"
+        ]
+    low, high = parts
     found: list[str] = []
     if not 0 < low <= _LONGEST or not 0 < high <= _LONGEST:
-        found.append(f"election_timeout is {pair}: both values are seconds above 0, up to a day")
+        found.append(f"election_timeout is ({low}, {high}): both values are seconds above 0, up to a day")
     elif low >= high:
-        found.append(f"election_timeout is {pair}: (smallest, largest) with a span between them is needed, such as (0.25, 0.5)")
+        found.append(
+            f"election_timeout is ({low}, {high}): (smallest, largest) with a span between them is needed, such as (0.25, 0.5)"
+        )
     heartbeat = values["heartbeat_interval"]
     if _is_number(heartbeat) and heartbeat > 0 and 0 < low < 2 * heartbeat:
-        found.append(f"election_timeout is {pair}: the smallest has to be at least twice heartbeat_interval ({heartbeat})")
+        found.append(
+            f"election_timeout is ({low}, {high}): the smallest has to be at least twice heartbeat_interval ({heartbeat})"
+        )
     stall = values["storage_stall_timeout"]
     if _is_number(stall) and 0 < stall <= high:
-        found.append(f"storage_stall_timeout is {stall}: it has to be longer than the largest election_timeout ({high})")
+        found.append(
+            f"storage_stall_timeout is {stall}: it has to be longer than the largest election_timeout ({high})"
+        )
     return found
 
 

@@ -50,7 +50,9 @@ def report(directory: Path) -> tuple[list[tuple[str, str]], list[str]]:
     if kind in {"tmpfs", "ramfs"}:
         problems.append(f"{directory} lies in memory ({kind}): nothing there survives a power cut")
     if kind.startswith(("nfs", "cifs", "smb", "fuse")):
-        problems.append(f"{directory} lies on {kind}: locks and syncs may not mean there what they mean on a local disk")
+        problems.append(
+            f"{directory} lies on {kind}: locks and syncs may not mean there what they mean on a local disk"
+        )
     usage = shutil.disk_usage(directory)
     lines.append(("free space", f"{usage.free / 2**30:.1f} of {usage.total / 2**30:.1f} GiB"))
     if usage.free < _FEW_BYTES:
@@ -101,9 +103,13 @@ def _syncs(directory: Path, lines: list[tuple[str, str]], problems: list[str]) -
         os.unlink(path)  # noqa: PTH108 (a descriptor's name, not a path of the user)
     taken.sort()
     middle, slow = taken[len(taken) // 2], taken[len(taken) * 99 // 100]
-    lines.append((sync.__name__, f"p50 {middle * 1e3:.3f} ms, p99 {slow * 1e3:.3f} ms ({_SYNCS} writes of {_BLOCK} bytes)"))
+    lines.append(
+        (sync.__name__, f"p50 {middle * 1e3:.3f} ms, p99 {slow * 1e3:.3f} ms ({_SYNCS} writes of {_BLOCK} bytes)")
+    )
     if slow > 0.5:
-        problems.append(f"one write in a hundred takes {slow:.1f} s to become durable: elections may be slow, use a faster disk")
+        problems.append(
+            f"one write in a hundred takes {slow:.1f} s to become durable: elections may be slow, use a faster disk"
+        )
 
 
 def _clock(lines: list[tuple[str, str]], problems: list[str]) -> None:
@@ -114,7 +120,9 @@ def _clock(lines: list[tuple[str, str]], problems: list[str]) -> None:
     time.sleep(0.05)
     drift = abs((time.time() - before_wall) - (time.monotonic() - before))
     if drift > 0.01:
-        problems.append(f"wall clock and monotonic clock differ by {drift * 1e3:.0f} ms over 50 ms: is the clock being set?")
+        problems.append(
+            f"wall clock and monotonic clock differ by {drift * 1e3:.0f} ms over 50 ms: is the clock being set?"
+        )
 
 
 def file_system(directory: Path) -> str:

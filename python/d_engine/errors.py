@@ -82,17 +82,19 @@ class DEngineError(Exception):
             self.callback = callback
         if hint is not None:
             self.hint = hint
-        self._fill()
+        self.fill()
 
-    def _fill(self) -> None:
-        """For subclasses: complete the attributes."""
+    def fill(self) -> None:
+        """Completes the attributes. For this package only."""
         if "results" not in self.__dict__:
             self.results = []
 
     def __str__(self) -> str:
         text = super().__str__()
         where = [
-            f"{name} {value}" for name, value in (("node", self.node), ("index", self.index), ("in", self.callback)) if value is not None
+            f"{name} {value}"
+            for name, value in (("node", self.node), ("index", self.index), ("in", self.callback))
+            if value is not None
         ]
         if where:
             text = f"{text} ({', '.join(where)})" if text else ", ".join(where)
@@ -107,8 +109,9 @@ class ConfigError(DEngineError, ValueError):
 
     problems: list[str]
 
-    def _fill(self) -> None:
-        super()._fill()
+    def fill(self) -> None:
+        """For this package only."""
+        super().fill()
         self.problems = [str(self.args[0])] if self.args else []
 
 
@@ -158,7 +161,9 @@ class NotLeaderError(NotAcceptedError):
         hint: str | None = None,
     ) -> None:
         if message is None:
-            message = "no leader is known" if leader_id is None else f"not the leader: node {leader_id} at {address} leads"
+            message = (
+                "no leader is known" if leader_id is None else f"not the leader: node {leader_id} at {address} leads"
+            )
         super().__init__(message, node=node, hint=hint)
         self.leader_id, self.address, self.term = leader_id, address, term
 
@@ -271,7 +276,9 @@ _BY_NAME: dict[str, type[DEngineError]] = {
 }
 
 
-def from_native(name: str, message: str, attributes: dict[str, Any], cause: BaseException | None = None) -> DEngineError:
+def from_native(
+    name: str, message: str, attributes: dict[str, Any], cause: BaseException | None = None
+) -> DEngineError:
     """Makes the error that native code has to report. For `d_engine._core` only; called on whatever thread reports.
 
     Args:
@@ -288,7 +295,7 @@ def from_native(name: str, message: str, attributes: dict[str, Any], cause: Base
     for key, value in attributes.items():
         if value is not None or key in ("leader_id", "address", "term"):
             setattr(error, key, value)
-    error._fill()
+    error.fill()
     if isinstance(error, NotLeaderError):
         for key in ("leader_id", "address", "term"):
             error.__dict__.setdefault(key, None)

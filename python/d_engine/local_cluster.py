@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from . import errors
-from ._base import C, R
+from ._base import C, R, checked_config
 from ._process import check_fork, generation, native
 from ._text import seconds, shown
 from .config import Config, refused
@@ -33,6 +33,15 @@ __all__ = ["LocalCluster"]
 
 T = TypeVar("T")
 _LOOK = 0.05  # seconds: how long one node is listened to before the others are looked at
+
+
+def _problems(nodes: object, factory: object) -> list[str]:
+    problems: list[str] = []
+    if isinstance(nodes, bool) or not isinstance(nodes, int) or not 1 <= nodes <= 99:
+        problems.append(f"nodes is {shown(nodes)}: a number from 1 to 99 is needed")
+    if not callable(factory):
+        problems.append(f"factory is {shown(factory)}: a class or function that makes a state machine is needed")
+    return problems
 
 
 class LocalCluster(Generic[C, R]):
@@ -59,18 +68,12 @@ class LocalCluster(Generic[C, R]):
         config: Config | None = None,
         directory: str | os.PathLike[str] | None = None,
     ) -> None:
-        problems: list[str] = []
-        if isinstance(nodes, bool) or not isinstance(nodes, int) or not 1 <= nodes <= 99:
-            problems.append(f"nodes is {shown(nodes)}: a number from 1 to 99 is needed")
-        if not callable(factory):
-            problems.append(f"factory is {shown(factory)}: a class or function that makes a state machine is needed")
-        if config is not None and not isinstance(config, Config):
-            problems.append(f"config is {shown(config)}: a Config is needed")
+        problems = _problems(nodes, factory)
         if problems:
             raise refused(problems, "LocalCluster")
         self._factory = factory
         self._count = nodes
-        self._config = Config() if config is None else config
+        self._config = checked_config("LocalCluster", config)
         self._temporary = directory is None
         self._directory = None if directory is None else Path(directory)
         self._nodes: dict[int, Raft[C, R]] = {}
@@ -145,7 +148,7 @@ class LocalCluster(Generic[C, R]):
             if node in self._down:
                 return
             self._down.add(node)
-        raft._crash()  # noqa: SLF001 (this package's own)  # pyright: ignore[reportPrivateUsage]
+        raft._crash()  # pyright: ignore[reportPrivateUsage]
 
     def restart(self, node: int) -> None:
         """Starts a node again on its data, with a new state machine; one that is up is crashed first. Raises as `crash` and `Raft.start`."""
@@ -156,7 +159,9 @@ class LocalCluster(Generic[C, R]):
     def _known(self, node: int) -> Raft[C, R]:
         check_fork(self._made_in, self)
         if self._state != "open":
-            raise errors.ClosedError("closed" if self._state == "closed" else "not started", hint="Use it in a 'with' block")
+            raise errors.ClosedError(
+                "closed" if self._state == "closed" else "not started", hint="Use it in a 'with' block"
+            )
         raft = self._nodes.get(node)
         if raft is None:
             raise refused([f"there is no node {shown(node)}: the nodes are 1 to {self._count}"], "LocalCluster")
@@ -212,13 +217,14 @@ class LocalCluster(Generic[C, R]):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise errors.DeadlineError(
-                    "no live node knows a live leader", hint=f"Live: {list(self.live)} of {self._count}; a quorum is needed"
+                    "no live node knows a live leader",
+                    hint=f"Live: {list(self.live)} of {self._count}; a quorum is needed",
                 )
             if waits is None:
                 time.sleep(min(left, _LOOK))
                 continue
             with contextlib.suppress(errors.ClosedError):
-                change = waits._live().next_change(seen.get(waits.id, 0), min(left, _LOOK))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+                change = waits._live().next_change(seen.get(waits.id, 0), min(left, _LOOK))  # pyright: ignore[reportPrivateUsage]
                 if change is not None:
                     seen[waits.id] = change[0]
 
@@ -259,7 +265,11 @@ class LocalCluster(Generic[C, R]):
         return self._ask(timeout, lambda raft, left: raft.submit_many(listed, timeout=left))
 
     def query(
-        self, request: Any, *, consistency: Literal["linearizable", "eventual"] = "linearizable", timeout: float | None = None
+        self,
+        request: Any,
+        *,
+        consistency: Literal["linearizable", "eventual"] = "linearizable",
+        timeout: float | None = None,
     ) -> Any:
         """As `Raft.query`."""
         return self._wait(timeout, lambda raft, left: raft.query(request, consistency=consistency, timeout=left))

@@ -86,7 +86,9 @@ def checked_peers(node_id: object, peers: object) -> dict[int, Peer] | None:
                 table[key] = peer
         if peers and not problems and node_id not in table:
             known = ", ".join(str(key) for key in sorted(table))
-            problems.append(f"node id {node_id} is not among peers ({known}): the table names all members, this one too")
+            problems.append(
+                f"node id {node_id} is not among peers ({known}): the table names all members, this one too"
+            )
     if problems:
         raise refused(problems, "Raft")
     return None if peers is None else dict(sorted(table.items()))

@@ -10,7 +10,7 @@ import base64
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, NamedTuple, Protocol
 
 from typing_extensions import TypeVar
 
@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 C = TypeVar("C", contravariant=True, default=bytes)
+D = TypeVar("D", covariant=True, default=bytes)
 R = TypeVar("R", covariant=True, default=Any)
 V = TypeVar("V", default=Any)
 
@@ -110,7 +111,7 @@ class StateMachine(SupportsApply[C, R], Protocol[C, R]):
         for entry in entries:
             try:
                 results.append(self.apply(entry))
-            except CommandError as error:  # noqa: PERF203 (free where nothing is raised)
+            except CommandError as error:
                 results.append(error)
         return results
 
@@ -143,7 +144,7 @@ class SupportsFreeze(Protocol[V]):
         ...
 
 
-class Batch(NamedTuple):
+class Batch(NamedTuple, Generic[D]):
     """What a durable machine applies in one transaction.
 
     Attributes:
@@ -152,7 +153,7 @@ class Batch(NamedTuple):
         sidecar: opaque bytes of the node (bytes), to be stored with `last_index` in the same transaction.
     """
 
-    entries: Entries[Any]
+    entries: Entries[D]
     last_index: int
     sidecar: bytes
 
@@ -166,7 +167,7 @@ class DurableStateMachine(Protocol[C, R]):
         ...
 
     @abstractmethod
-    def apply_durable(self, batch: Batch) -> Sequence[R | CommandError]:
+    def apply_durable(self, batch: Batch[C]) -> Sequence[R | CommandError]:
         """Carries out `batch.entries` and stores `last_index` and `sidecar`, all in one transaction. One result an entry."""
         ...
 
@@ -193,11 +194,13 @@ def query_missing(machine: object, request: object) -> PluginTypeError:
 
 # --- storage ----------------------------------------------------------------------------------------------------------------
 
+# `index` is the word of this field; that tuples have a method of that name is of no use here, hence the exceptions below.
+
 
 class LogId(NamedTuple):
     """A position in the log with the term of the leader that filled it. (0, 0) stands before the first entry."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
     term: int
 
 
@@ -217,7 +220,7 @@ class Record(NamedTuple):
         data: header and payload (bytes): opaque, to be given back byte for byte.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
     term: int
     data: bytes
 
@@ -266,7 +269,9 @@ class Identity(NamedTuple):
                 parts[name] = base64.b64decode(parts[name], validate=True)
             return cls(**parts)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise StorageError(f"the identity record is damaged: {error}", hint="Restore the storage from a copy") from error
+            raise StorageError(
+                f"the identity record is damaged: {error}", hint="Restore the storage from a copy"
+            ) from error
 
 
 class LogStore(Protocol):
@@ -329,7 +334,7 @@ class SnapshotMeta(NamedTuple):
         size: length of the whole snapshot in bytes (int); 0 while it is being made.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
     term: int
     digest: bytes
     size: int
@@ -401,7 +406,8 @@ class StorageEngine(Protocol):
     A `snapshot_store` is optional (`SupportsSnapshotStore`): without one snapshots are files, in the storage's attribute
     `snapshot_directory` if it has one, else in `d-engine-snapshots` in the working directory.
 
-    `log_store` and `meta_store` may be properties or plain attributes.
+    `log_store` and `meta_store` may be properties or plain attributes (a class that inherits from this one and is checked
+    for types has to make them properties).
     """
 
     if TYPE_CHECKING:

@@ -64,7 +64,7 @@ class Raft(NodeBase[C, R]):
         Never hangs: a plugin that does is left behind with a logged warning. Outstanding calls end with `OutcomeUnknownError` or
         `ClosedError`. Idempotent; does nothing in a forked child.
         """
-        self._close(handover, self._seconds(timeout))
+        self._close(handover=handover, timeout=self._seconds(timeout))
         with self._lifecycle:
             futures, self._futures = self._futures, None
         if futures is not None:
@@ -136,7 +136,9 @@ class Raft(NodeBase[C, R]):
         """`propose_many` without waiting: one future for all items."""
         node = self._live()
         call: Call[list[R | CommandError]] = Call(node)
-        call.number = node.propose_many_to(self._queue().completions, call, checked_items(items), self._seconds(timeout))
+        call.number = node.propose_many_to(
+            self._queue().completions, call, checked_items(items), self._seconds(timeout)
+        )
         return call
 
     def _queue(self) -> Futures:
@@ -153,7 +155,11 @@ class Raft(NodeBase[C, R]):
     # --- reads --------------------------------------------------------------------------------------------------------------
 
     def query(
-        self, request: Any, *, consistency: Literal["linearizable", "eventual"] = "linearizable", timeout: float | None = None
+        self,
+        request: Any,
+        *,
+        consistency: Literal["linearizable", "eventual"] = "linearizable",
+        timeout: float | None = None,
     ) -> Any:
         """What `StateMachine.query(request)` returns, on the apply thread between two batches; on any node.
 

@@ -22,7 +22,9 @@ __all__ = ["SocketTransport"]
 
 _LOGGER = logging.getLogger("d_engine.transport")
 MAX_FRAME: Final = 1024 * 1024 + 64 * 1024
-_QUEUE_BYTES: Final = 8 * 1024 * 1024  # what waits for one peer on one connection; more is dropped, and the node sends it again
+_QUEUE_BYTES: Final = (
+    8 * 1024 * 1024
+)  # what waits for one peer on one connection; more is dropped, and the node sends it again
 _HEADER: Final = struct.Struct("!4sI")
 _MAGIC: Final = b"dRt1"
 _CONNECT: Final = 2.0  # seconds
@@ -83,7 +85,9 @@ class SocketTransport(Transport):
         if self._listener is None:
             own = peers.get(self._node_id)
             if own is None:
-                raise ConfigError(f"node {self._node_id} is not among its peers", hint="Give SocketTransport(listen='host:port')")
+                raise ConfigError(
+                    f"node {self._node_id} is not among its peers", hint="Give SocketTransport(listen='host:port')"
+                )
             self._bind(own.address)
         gone: list[_Sender] = []
         with self._lock:
@@ -150,7 +154,9 @@ class SocketTransport(Transport):
         except OSError as error:
             server.close()
             raise ConfigError(
-                f"address {address!r} cannot be bound: {error}", node=self._node_id, hint="Is another process serving it?"
+                f"address {address!r} cannot be bound: {error}",
+                node=self._node_id,
+                hint="Is another process serving it?",
             ) from error
         assert self._receive is not None
         self._listener = _Listener(f"d-engine-{self._node_id}-accept", server, self._receive)
@@ -199,7 +205,7 @@ class _Sender:
         pause = _BACK_OFF[0]
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._queue or self._stopped)
+                self._wait_for_work()
                 if self._stopped:
                     return
             link = self._connect()
@@ -218,8 +224,9 @@ class _Sender:
                 self._pump(link)
             with self._wake:
                 self._socket = None
-                if self._stopped:
-                    return
+
+    def _wait_for_work(self) -> None:
+        self._wake.wait_for(lambda: self._queue or self._stopped)
 
     def _connect(self) -> socket.socket | None:
         try:
@@ -239,7 +246,7 @@ class _Sender:
     def _pump(self, link: socket.socket) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._queue or self._stopped)
+                self._wait_for_work()
                 if self._stopped or _ended(link):
                     return
                 frames = [self._queue.popleft() for _ in range(min(len(self._queue), _GATHER // 2))]

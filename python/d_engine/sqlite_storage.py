@@ -6,11 +6,12 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from .errors import ConfigError, DirectoryLockedError, StorageError
-from .plugins import HardState, Identity, LogBounds, LogId, LogStore, MetaStore, Record, StorageEngine
+from .plugins import HardState, Identity, LogBounds, LogId, LogStore, MetaStore, Record
+from .storage import checked_path
 
 __all__ = ["SQLiteStorage"]
 
@@ -22,7 +23,7 @@ _TABLES = (
 _FETCH = 64  # rows asked for at a time
 
 
-class SQLiteStorage(StorageEngine):
+class SQLiteStorage:
     """Log and hard state in one SQLite file, durable on every return (WAL, `synchronous=FULL`); snapshots as files beside it.
 
     Every change is one transaction. Slower than `FileStorage`: a call into Python and a commit for each batch.
@@ -31,18 +32,13 @@ class SQLiteStorage(StorageEngine):
         path: the database, made at `start()` if it is missing; its folder has to exist. Locked while it is open.
     """
 
-    log_store: LogStore
-    meta_store: MetaStore
-
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        if not isinstance(path, (str, os.PathLike)) or not os.fspath(path) or os.fspath(path) == ":memory:":
-            raise ConfigError(
-                f"SQLiteStorage: path is {path!r}", hint="Name a file, such as SQLiteStorage('node-1.db'), or use MemoryStorage"
-            )
-        self._path = Path(path)
+        self._path = checked_path("SQLiteStorage: path", path, "node-1.db")
+        if str(path) == ":memory:":
+            raise ConfigError("SQLiteStorage: ':memory:' is not durable", hint="Name a file, or use MemoryStorage")
         self._database = _Database(self._path)
-        self.log_store = _Log(self._database)
-        self.meta_store = _Meta(self._database)
+        self.log_store: LogStore = _Log(self._database)
+        self.meta_store: MetaStore = _Meta(self._database)
 
     @property
     def path(self) -> Path:
@@ -68,10 +64,10 @@ class SQLiteStorage(StorageEngine):
                 return Identity.decode(stored)
             with self._database.transaction() as connection:
                 _put(connection, "identity", identity.encode())
-            return identity
         except BaseException:
             self._database.close()
             raise
+        return identity
 
     def close(self) -> None:
         """Closes the database. `open` may follow again."""
@@ -126,7 +122,8 @@ class _Database:
             _put(connection, "format", str(_FORMAT).encode())
         elif row[0] != str(_FORMAT).encode():
             raise StorageError(
-                f"{self._path} has format {row[0]!r}, this release reads {_FORMAT}", hint="Use the release that wrote it"
+                f"{self._path} has format {row[0]!r}, this release reads {_FORMAT}",
+                hint="Use the release that wrote it",
             )
         connection.execute("COMMIT")
 
@@ -152,14 +149,16 @@ class _Database:
     def _error(self, what: str, error: sqlite3.Error) -> StorageError:
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             locked = DirectoryLockedError(
-                f"{self._path} is in use by another connection", callback=what, hint="Stop the other node, or name another file"
+                f"{self._path} is in use by another connection",
+                callback=what,
+                hint="Stop the other node, or name another file",
             )
             locked.directory = str(self._path)
             return locked
         return StorageError(f"{self._path}: {error}", callback=what)
 
     @contextlib.contextmanager
-    def connected(self, what: str) -> Iterator[sqlite3.Connection]:
+    def connected(self, what: str) -> Generator[sqlite3.Connection]:
         """The connection; SQLite's errors become ours."""
         with self._lock:
             if self._connection is None:
@@ -170,7 +169,7 @@ class _Database:
                 raise self._error(what, error) from error
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Generator[sqlite3.Connection]:
         """All or nothing, and durable at the end."""
         with self.connected("write") as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -191,7 +190,8 @@ class _Database:
 
 def _put(connection: sqlite3.Connection, name: str, value: bytes) -> None:
     connection.execute(
-        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (name, value),
     )
 
 
@@ -218,7 +218,9 @@ class _Log(LogStore):
         with (
             self._database.connected("read") as connection,
             contextlib.closing(
-                connection.execute("SELECT idx, term, data FROM log WHERE idx >= ? AND idx < ? ORDER BY idx", (start, stop))
+                connection.execute(
+                    "SELECT idx, term, data FROM log WHERE idx >= ? AND idx < ? ORDER BY idx", (start, stop)
+                )
             ) as rows,
         ):
             while part := rows.fetchmany(_FETCH):

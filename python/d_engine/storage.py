@@ -6,7 +6,9 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
+from ._text import shown
 from .errors import ConfigError, StorageError
 from .plugins import (
     HardState,
@@ -20,7 +22,6 @@ from .plugins import (
     SnapshotReader,
     SnapshotStore,
     SnapshotWriter,
-    StorageEngine,
 )
 
 __all__ = ["FileStorage", "MemoryStorage"]
@@ -36,9 +37,7 @@ class FileStorage:
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        if not isinstance(directory, (str, os.PathLike)) or not os.fspath(directory):
-            raise ConfigError(f"FileStorage: directory is {directory!r}", hint="Name a directory, such as FileStorage('data')")
-        self._directory = Path(directory)
+        self._directory = checked_path("FileStorage: directory", directory, "data")
 
     @property
     def directory(self) -> Path:
@@ -49,20 +48,16 @@ class FileStorage:
         return f"FileStorage({str(self._directory)!r})"
 
 
-class MemoryStorage(StorageEngine):
+class MemoryStorage:
     """Keeps everything in this object: for tests, and for learning how a storage is written. Nothing outlives the process.
 
     A node that is closed and started again with the same object finds what was there.
     """
 
-    log_store: LogStore
-    meta_store: MetaStore
-    snapshot_store: SnapshotStore
-
     def __init__(self) -> None:
-        self.log_store = _MemoryLog()
-        self.meta_store = _MemoryMeta()
-        self.snapshot_store = _MemorySnapshots()
+        self.log_store: LogStore = _MemoryLog()
+        self.meta_store: MetaStore = _MemoryMeta()
+        self.snapshot_store: SnapshotStore = _MemorySnapshots()
         self._identity: Identity | None = None
         self._lock = threading.Lock()
 
@@ -77,6 +72,20 @@ class MemoryStorage(StorageEngine):
         """Nothing to do."""
 
 
+def checked_path(what: str, path: object, example: str) -> Path:
+    """A path that a user gave. Raises `ConfigError`."""
+    text = (
+        path
+        if isinstance(path, str)
+        else os.fspath(cast("os.PathLike[str]", path))
+        if hasattr(path, "__fspath__")
+        else ""
+    )
+    if not isinstance(cast("object", text), str) or not text or "\0" in text:
+        raise ConfigError(f"{what} is {shown(path)}: a path such as {example!r} is needed")
+    return Path(text)
+
+
 class _MemoryLog(LogStore):
     def __init__(self) -> None:
         self._purged = LogId(0, 0)
@@ -89,7 +98,9 @@ class _MemoryLog(LogStore):
     def read(self, start: int, stop: int, max_bytes: int) -> Sequence[Record]:
         first = self._purged.index + 1
         if not first <= start < stop <= first + len(self._records):
-            raise StorageError(f"records {start} to {stop - 1} are asked for, {first} to {first + len(self._records) - 1} are held")
+            raise StorageError(
+                f"records {start} to {stop - 1} are asked for, {first} to {first + len(self._records) - 1} are held"
+            )
         found: list[Record] = []
         size = 0
         for record in self._records[start - first : stop - first]:

@@ -45,8 +45,15 @@ class Work:
     def allow(self, share: float, *, burst: bool = False) -> None:
         """Lets the feed go on to this share (0 to 1) of the lines, at its pace or all at once."""
         with self._lock:
-            self._allowed = round(len(self.lines) * share)
+            self._allowed = max(self._allowed, round(len(self.lines) * share))
             self._burst = burst
+
+    def allow_more(self) -> None:
+        """Lets some more lines go, if all that were allowed have been sent and have their outcome."""
+        with self._lock:
+            settled = len(self.outcomes.acknowledged) + len(self.outcomes.unknown)
+            if self._next == settled == self._allowed:
+                self._allowed = min(self._allowed + AT_ONCE, len(self.lines))
 
     @property
     def pace(self) -> float:

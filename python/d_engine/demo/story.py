@@ -102,13 +102,15 @@ class Story:
         new = min(set(cluster.leaders) - terms)
         self.result.new_leader = cluster.first_seen[new] - killed
         self._tell(f"node {cluster.leaders[new]} leads in term {new}, {self.result.new_leader:.2f} s after the kill")
-        self._wait(
-            lambda: work.acknowledged_after(killed) is not None or work.sent == len(work.lines),
-            "the next acknowledgement",
-        )
-        acknowledged = work.acknowledged_after(killed)
-        if acknowledged is not None:
-            self.result.next_write = acknowledged - killed
+
+        def acknowledged() -> bool:
+            work.allow_more()
+            return work.acknowledged_after(killed) is not None or work.settled == len(work.lines)
+
+        self._wait(acknowledged, "the next acknowledgement")
+        moment = work.acknowledged_after(killed)
+        if moment is not None:
+            self.result.next_write = moment - killed
         cluster.start_node(leader)
         self._catch_up(leader)
         self._tell(f"node {leader} is back and has caught up")
@@ -123,7 +125,7 @@ class Story:
         self.work.allow(PURGED_BY)
 
         def purged() -> int:
-            return max((cluster.said(node).get("purged", 0) for node in NODES), default=0)
+            return min(cluster.said(node).get("purged", 0) for node in cluster.children)
 
         target = round(len(self.work.lines) * PURGED_BY)
         self._wait(lambda: purged() > held or self.work.settled >= target, "the log to be purged")
