@@ -1,0 +1,293 @@
+"""One node under test, in a process of its own: `python tests/process/node.py SPEC`, driven over standard input and output.
+
+SPEC is JSON: `id`, `directory`, `peers`, `config` (arguments of Config), `storage` ("file", or "python": SQLite behind a
+store that can be told to sleep and counts its calls).
+"""
+
+import base64
+import ctypes
+import json
+import logging
+import sys
+import threading
+import time
+from array import array
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, BinaryIO
+
+from d_engine import Config, DEngineError, FileStorage, NotAcceptedError, Raft, SQLiteStorage, StateMachine
+from d_engine.demo.lines import LineServer
+
+PADDING = b"." * 200
+
+
+class Ledger(StateMachine[bytes, int]):
+    """Notes every number it is given, with the index it came at. `sleep:SECONDS:IDS` puts the nodes of those ids to sleep inside
+    apply, with the interpreter lock held."""
+
+    def __init__(self, node: int) -> None:
+        self.node = node
+        self.numbers = array("Q")
+        self.indexes = array("Q")
+        self.slept: list[tuple[float, float]] = []
+        self.restores = 0
+
+    def apply(self, entry) -> int:
+        head, _, rest = entry.data.partition(b":")
+        if head == b"sleep":
+            seconds, _, nodes = rest.decode().partition(":")
+            if str(self.node) in nodes.split(","):
+                began = time.monotonic()
+                ctypes.PyDLL(None).sleep(int(seconds))
+                self.slept.append((began, time.monotonic()))
+        else:
+            self.numbers.append(int(head))
+            self.indexes.append(entry.index)
+        return entry.index
+
+    def query(self, request: str) -> int:
+        return len(self.numbers)
+
+    def snapshot(self, out: BinaryIO) -> None:
+        out.write(len(self.numbers).to_bytes(8, "big") + self.numbers.tobytes() + self.indexes.tobytes())
+
+    def restore(self, src: BinaryIO) -> None:
+        count = int.from_bytes(src.read(8), "big")
+        data = src.read()
+        self.numbers, self.indexes = array("Q"), array("Q")
+        self.numbers.frombytes(data[: 8 * count])
+        self.indexes.frombytes(data[8 * count :])
+        self.restores += 1
+
+
+class SleepyLog:
+    """Passes everything on; the next append after `sleep_next` was set sleeps first, without the interpreter lock."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.sleep_next = 0.0
+        self.slept: list[tuple[float, float]] = []
+        self.appends = 0
+        self.appended = 0
+
+    def bounds(self):
+        return self._inner.bounds()
+
+    def read(self, start, stop, max_bytes):
+        return self._inner.read(start, stop, max_bytes)
+
+    def append(self, records, *, truncate_from):
+        seconds, self.sleep_next = self.sleep_next, 0.0
+        if seconds:
+            began = time.monotonic()
+            time.sleep(seconds)
+            self.slept.append((began, time.monotonic()))
+        self._inner.append(records, truncate_from=truncate_from)
+        self.appends += 1
+        self.appended += len(records)
+
+    def purge(self, upto):
+        self._inner.purge(upto)
+
+
+class SleepyStorage:
+    """SQLiteStorage with a log that can sleep."""
+
+    def __init__(self, directory: str) -> None:
+        self._inner = SQLiteStorage(directory)
+        self.snapshot_directory = directory + "-snapshots"
+        self.log_store: Any = None
+        self.meta_store: Any = None
+
+    def open(self, identity):
+        found = self._inner.open(identity)
+        self.log_store, self.meta_store = SleepyLog(self._inner.log_store), self._inner.meta_store
+        return found
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class Node:
+    """The requests of the harness, one method each."""
+
+    def __init__(self, spec: dict[str, Any], server: LineServer) -> None:
+        self.server = server
+        self.machine = Ledger(spec["id"])
+        storage = FileStorage(spec["directory"]) if spec["storage"] == "file" else SleepyStorage(spec["directory"])
+        self.storage = storage
+        peers = {int(node): address for node, address in spec["peers"].items()}
+        self.raft = Raft(spec["id"], storage, self.machine, Config(**spec["config"]), peers=peers)
+        self._lock = threading.Lock()
+        self.in_flight = 0
+
+    def status(self, request, answer) -> None:
+        now = self.raft.status()
+        answer(
+            {
+                "role": now.role,
+                "term": now.term,
+                "leader": now.leader,
+                "commit": now.commit,
+                "applied": now.applied,
+                "last": now.last.index,
+                "purged": now.purged.index,
+                "missing": list(now.missing),
+                "storage_stalled": now.storage_stalled,
+                "apply_error": repr(now.apply_error) if now.apply_error else None,
+                "in_flight": self.in_flight,
+                "slept": self.machine.slept,
+                "restores": self.machine.restores,
+            }
+        )
+
+    def metrics(self, request, answer) -> None:
+        counters = dict(self.raft.metrics())
+        log = getattr(self.storage, "log_store", None)
+        if isinstance(log, SleepyLog):
+            counters |= {"store_appends": log.appends, "store_appended": log.appended}
+        answer({"metrics": counters})
+
+    def propose(self, request, answer) -> None:
+        """Each number is an entry of its own. The answer has {number: index} of the acknowledged ones, and the others."""
+        numbers: list[int] = request["numbers"]
+        outcome: dict[str, Any] = {"acknowledged": {}, "unknown": [], "refused": [], "errors": []}
+        left = len(numbers)
+        lock = threading.Lock()
+
+        def settle(number: int, future: Future[int]) -> None:
+            nonlocal left
+            error = future.exception()
+            with lock:
+                if error is None:
+                    outcome["acknowledged"][number] = future.result()
+                else:
+                    outcome["refused" if isinstance(error, NotAcceptedError) else "unknown"].append(number)
+                    if len(outcome["errors"]) < 3:
+                        outcome["errors"].append(f"{type(error).__name__}: {error}")
+                left -= 1
+                complete = left == 0
+            with self._lock:
+                self.in_flight -= 1
+            if complete:
+                answer({**outcome, "at": time.monotonic()})
+
+        for number in numbers:
+            with self._lock:
+                self.in_flight += 1
+            try:
+                future = self.raft.submit(b"%d:%b" % (number, PADDING))
+            except DEngineError as error:
+                future = Future()
+                future.set_exception(error)
+            future.add_done_callback(partial(settle, number))
+
+    def sleep(self, request, answer) -> None:
+        """Proposes the entry that puts nodes to sleep in apply; answered at once."""
+        nodes = ",".join(str(node) for node in request["nodes"])
+        self.raft.submit(f"sleep:{request['seconds']}:{nodes}".encode(), timeout=120)
+        answer({})
+
+    def sleep_storage(self, request, answer) -> None:
+        """The next append sleeps."""
+        self.storage.log_store.sleep_next = request["seconds"]
+        answer({})
+
+    def storage_slept(self, request, answer) -> None:
+        answer({"slept": self.storage.log_store.slept})
+
+    def sequential(self, request, answer) -> None:
+        """So many writes, one at a time, on a thread of its own; the durations in seconds."""
+
+        def run() -> None:
+            durations: list[float] = []
+            for number in range(request["first"], request["first"] + request["count"]):
+                began = time.perf_counter()
+                self.raft.propose(b"%d:%b" % (number, PADDING))
+                durations.append(time.perf_counter() - began)
+            answer({"durations": durations})
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def flood(self, request, answer) -> None:
+        """Single submits from two threads with so many in flight, for some seconds; how many were acknowledged."""
+        each = request["in_flight"] // 2
+        stop = time.monotonic() + request["seconds"]
+        counts: list[int] = []
+
+        def run(first: int) -> None:
+            futures: list[Future[int]] = []
+            number = first
+            taken = 0
+            while time.monotonic() < stop:
+                futures.append(self.raft.submit(b"%d:%b" % (number, PADDING)))
+                number += 2
+                if len(futures) - taken >= each:
+                    futures[taken].result(30)
+                    taken += 1
+            for future in futures[taken:]:
+                future.result(30)
+            with self._lock:
+                counts.append(len(futures))
+                if len(counts) == 2:
+                    answer({"acknowledged": sum(counts)})
+
+        for thread in range(2):
+            threading.Thread(target=run, args=(request["first"] + thread,), daemon=True).start()
+
+    def barrier(self, request, answer) -> None:
+        answer({"applied": self.raft.read_barrier(timeout=request.get("within", 20))})
+
+    def ready(self, request, answer) -> None:
+        self.raft.wait_ready(timeout=request["within"])
+        answer({})
+
+    def snapshot(self, request, answer) -> None:
+        answer({"index": self.raft.snapshot(timeout=30)})
+
+    def dump(self, request, answer) -> None:
+        """Numbers and indexes in the order they were applied, as 64-bit integers in base 64."""
+
+        def copy(machine: Ledger) -> tuple[bytes, bytes]:
+            return machine.numbers.tobytes(), machine.indexes.tobytes()
+
+        numbers, indexes = self.raft.read(copy, consistency="eventual", timeout=30)
+        answer({"numbers": base64.b64encode(numbers).decode(), "indexes": base64.b64encode(indexes).decode()})
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    spec = json.loads(sys.argv[1])
+    server = LineServer()
+    node = Node(spec, server)
+    operations = [
+        "status",
+        "metrics",
+        "propose",
+        "sleep",
+        "sleep_storage",
+        "storage_slept",
+        "sequential",
+        "flood",
+        "barrier",
+        "ready",
+        "snapshot",
+        "dump",
+    ]
+    try:
+        node.raft.start()
+    except DEngineError as error:
+        server.say({"event": "refused", "kind": type(error).__name__, "text": str(error)})
+        server.close()
+        sys.exit(3)
+    try:
+        server.say({"event": "started", "address": node.raft.address})
+        server.serve({name: getattr(node, name) for name in operations})
+    finally:
+        node.raft.close()
+        server.close()
+
+
+if __name__ == "__main__":
+    main()
