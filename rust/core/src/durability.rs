@@ -1,6 +1,7 @@
 //! What waits for the disk: outstanding persist tokens, and the messages that depend on them (Law 1).
 
 use std::collections::VecDeque;
+use std::mem::discriminant;
 
 use crate::effect::Persist;
 use crate::entry::Entry;
@@ -111,23 +112,22 @@ impl Durability {
         self.next
     }
 
-    /// Keeps a message until that token is durable.
+    /// Keeps a message until that token is durable. Of several answers of one kind that wait for the same token only the
+    /// newest is kept, so that a disk that hangs does not fill the memory.
     pub fn withhold(&mut self, token: Token, message: Message) {
-        self.withheld.push((token, message));
+        let same = |waiting: &&mut (Token, Message)| waiting.0 == token && same_kind(&waiting.1, &message);
+        match self.withheld.iter_mut().rev().find(same) {
+            Some((_, before)) => supersede(before, message),
+            None => self.withheld.push((token, message)),
+        }
     }
 
-    /// Messages that no longer wait, in their order. Of several accepted appends only the newest is worth sending.
+    /// Messages that no longer wait, in their order. Of several accepted appends only the furthest is worth sending.
     pub fn release(&mut self, token: Token) -> Vec<Message> {
         let mut ready: Vec<Message> = Vec::new();
-        let mut at = 0;
-        while at < self.withheld.len() {
-            if self.withheld[at].0 > token {
-                at += 1;
-                continue;
-            }
-            let (_, message) = self.withheld.remove(at);
+        for (_, message) in self.withheld.extract_if(.., |(waits_for, _)| *waits_for <= token) {
             match ready.last_mut() {
-                Some(before) if both_accepted(before, &message) => *before = message,
+                Some(before) if accepted(before).is_some() && same_kind(before, &message) => supersede(before, message),
                 _ => ready.push(message),
             }
         }
@@ -146,7 +146,25 @@ impl Durability {
     }
 }
 
-fn both_accepted(before: &Message, after: &Message) -> bool {
-    let accepted = |message: &Message| matches!(message.body, Body::AppendReply(AppendReply::Accepted { .. }));
-    before.to == after.to && before.term == after.term && accepted(before) && accepted(after)
+/// What an append was accepted up to.
+const fn accepted(message: &Message) -> Option<Index> {
+    match message.body {
+        Body::AppendReply(AppendReply::Accepted { matched }) => Some(matched),
+        _ => None,
+    }
+}
+
+/// Whether two messages say the same kind of thing to the same member, in the same term.
+fn same_kind(one: &Message, other: &Message) -> bool {
+    one.to == other.to
+        && one.term == other.term
+        && discriminant(&one.body) == discriminant(&other.body)
+        && accepted(one).is_some() == accepted(other).is_some()
+}
+
+/// The later message takes the earlier one's place, unless it is the answer to an older append that came late.
+fn supersede(before: &mut Message, message: Message) {
+    if accepted(&message) >= accepted(before) {
+        *before = message;
+    }
 }

@@ -214,10 +214,10 @@ impl Entry {
 
 /// Entries that are not in a log: records whose index, term and time the leader still has to stamp. One buffer for the
 /// whole batch, written once, on the thread that proposes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Draft {
     buffer: BytesMut,
-    starts: Vec<u32>,
+    starts: Vec<usize>,
 }
 
 impl Draft {
@@ -243,7 +243,7 @@ impl Draft {
     /// Adds an entry. A payload is below 4 GiB: callers bound entries far lower.
     pub fn push_in_session(&mut self, kind: EntryKind, payload: &[u8], session: u64, sequence: u64, ack_below: u64) {
         let start = self.buffer.len();
-        self.starts.push(u32::try_from(start).unwrap_or(u32::MAX));
+        self.starts.push(start);
         let mut header = [0; HEADER_BYTES];
         header[0..4].copy_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
         header[4] = kind as u8;
@@ -303,7 +303,7 @@ impl Draft {
             if crc32c::crc32c(&rest[HEADER_BYTES..length]) != get_u32(rest, 56) {
                 return Err(RecordError::Payload { index: 0 });
             }
-            starts.push(u32::try_from(at).unwrap_or(u32::MAX));
+            starts.push(at);
             at += length;
         }
         Ok(Self { buffer: BytesMut::from(source), starts })
@@ -316,7 +316,6 @@ impl Draft {
             .iter()
             .zip(first..)
             .map(|(&start, index)| {
-                let start = start as usize;
                 let header = &mut self.buffer[start..start + HEADER_BYTES];
                 header[8..16].copy_from_slice(&index.to_le_bytes());
                 header[16..24].copy_from_slice(&term.to_le_bytes());

@@ -4,7 +4,7 @@ use crate::entry::{Draft, Entry};
 use crate::types::{Incarnation, Index, LogId, NodeId, RequestId, Term};
 
 /// One message between two members.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Message {
     /// Who sent it.
     pub from: NodeId,
@@ -12,14 +12,15 @@ pub struct Message {
     pub incarnation: Incarnation,
     /// Whom it is for.
     pub to: NodeId,
-    /// The sender's term when the message was made (in a pre-vote: the term it would campaign in).
+    /// The sender's term when the message was made (in a pre-vote: the term it would campaign in). 0 for requests on
+    /// behalf of a user and their answers: they belong to no term and do not wait for one to be durable.
     pub term: Term,
     /// What it says.
     pub body: Body,
 }
 
 /// What a message says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Body {
     /// Would you vote for me in `term`? (thesis 9.6)
     PreVote {

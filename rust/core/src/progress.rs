@@ -48,8 +48,8 @@ pub struct Progress {
     pub awaited: Index,
     /// A log read on its behalf.
     pub fetch: Option<FetchId>,
-    /// The end of its log in its last heartbeat reply, if that was short of what was sent.
-    short_at: Option<Index>,
+    /// The end of its log in its heartbeat replies, and since when, while something sent is not acknowledged.
+    quiet: Option<(Index, Micros)>,
     /// The transport has lost it, and it has not been heard since.
     unreachable: bool,
     inflight: VecDeque<(Index, usize)>,
@@ -70,7 +70,7 @@ impl Progress {
             commit_told: 0,
             awaited: 0,
             fetch: None,
-            short_at: None,
+            quiet: None,
             unreachable: false,
             inflight: VecDeque::new(),
             inflight_bytes: 0,
@@ -110,7 +110,7 @@ impl Progress {
             self.inflight.pop_front();
             self.inflight_bytes -= bytes;
         }
-        self.short_at = None;
+        self.quiet = None;
         // Never backwards: an old answer may come late (CCF #5324).
         let news = matched > self.matched;
         self.matched = self.matched.max(matched);
@@ -148,7 +148,7 @@ impl Progress {
         self.flow = Flow::Probe { waiting: false };
         self.next = next.max(self.matched + 1);
         self.fetch = None;
-        self.short_at = None;
+        self.quiet = None;
         self.inflight.clear();
         self.inflight_bytes = 0;
     }
@@ -176,23 +176,29 @@ impl Progress {
         }
     }
 
-    /// Its log ends at `end`, says a heartbeat reply. The same short end twice, without an answer to an append between
-    /// them, means that an append was lost: heartbeats may overtake appends, but not for a whole interval.
-    pub fn heard_end(&mut self, end: Index) {
+    /// Its log ends at `end`, says a heartbeat reply. If nothing has come of what was sent for `patience`, it was lost:
+    /// heartbeats may overtake appends, but not for so long. `true`: the log is there, so the answer was lost (or waits
+    /// for its disk); an append without entries asks for it again.
+    pub fn heard_end(&mut self, end: Index, now: Micros, patience: Micros) -> bool {
         if std::mem::take(&mut self.unreachable) && self.flow != Flow::Snapshot {
             self.probe(self.matched + 1);
-            return;
+            return false;
         }
-        let short = match self.flow {
-            Flow::Replicate => end + 1 < self.next,
+        let waits = match self.flow {
+            Flow::Replicate => self.next > self.matched + 1,
             Flow::Probe { waiting } => waiting,
             Flow::Snapshot => false,
         };
-        if short && self.short_at == Some(end) {
-            self.probe(self.matched.max(end.min(self.next - 1)) + 1);
-        } else {
-            self.short_at = short.then_some(end);
+        match self.quiet.filter(|&(before, _)| waits && before == end) {
+            None => self.quiet = waits.then_some((end, now)),
+            Some((_, since)) if now < since + patience => {}
+            Some(_) if self.flow == Flow::Replicate && end + 1 >= self.next => {
+                self.quiet = Some((end, now));
+                return true;
+            }
+            Some(_) => self.probe(self.matched.max(end.min(self.next - 1)) + 1),
         }
+        false
     }
 
     /// Append messages under way.

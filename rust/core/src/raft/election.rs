@@ -16,8 +16,11 @@ impl Core {
     /// Whether this node could lead.
     pub(super) fn may_campaign(&self) -> bool {
         let configuration = self.configurations.current();
+        // On another disk than the one that the cluster knows, nobody counts its messages, not even itself.
         let eligible = configuration.is_voter(self.id)
-            && configuration.member(self.id).is_none_or(|member| member.role != MemberRole::Witness);
+            && configuration.member(self.id).is_none_or(|member| {
+                member.role != MemberRole::Witness && member.incarnation.is_none_or(|known| known == self.incarnation)
+            });
         eligible && !self.apply_stopped && !self.storage_stalled && !self.closing
     }
 
@@ -114,6 +117,8 @@ impl Core {
         if repeated {
             self.send(from, Body::VoteReply { granted: true });
         } else if free && !withheld && last >= self.last() {
+            // Whoever was asking for itself gives way.
+            self.become_follower(None);
             self.hard_state.vote = Some(from);
             self.durability.stage_hard_state(self.hard_state);
             self.reset_election_timer();

@@ -8,17 +8,15 @@ use super::Core;
 
 impl Core {
     pub(super) fn append(&mut self, leader: NodeId, prev: LogId, commit: Index, entries: &[Entry]) {
-        let contiguous = entries.iter().zip(prev.index + 1..).all(|(entry, index)| entry.index() == index);
-        if !contiguous || self.overfull() {
+        if self.overfull() {
             return;
         }
         let end = prev.index + entries.len() as u64;
-        if prev.index < self.commit.min(self.log.purged().index) || end < self.commit {
-            // All of it, or what it follows, is committed here already: it cannot conflict, and need not be looked at.
-            self.accept(leader, end.min(self.commit));
-            return;
-        }
-        if !self.log.holds(prev) {
+        // What is committed here stands in every later leader's log (section 5.4.3): it cannot conflict, need not be
+        // looked at (it may be purged), and is never cut.
+        let settled = usize::try_from(self.commit.saturating_sub(prev.index)).unwrap_or(usize::MAX);
+        let entries = entries.get(settled..).unwrap_or_default();
+        if settled == 0 && !self.log.holds(prev) {
             let hint = self.log.agreement(prev);
             self.send(leader, Body::AppendReply(AppendReply::Rejected { prev: prev.index, hint }));
             return;

@@ -89,7 +89,9 @@ impl Core {
         let mut entries = Vec::with_capacity(draft.len());
         draft.stamp(first.index, first.term, time, &mut entries);
         self.take_entries(&entries);
-        if let State::Leader(leadership) = &mut self.state {
+        if let State::Leader(leadership) = &mut self.state
+            && bytes > 0
+        {
             leadership.uncommitted.push_back((self.log.last(), bytes));
             leadership.uncommitted_bytes += bytes;
         }
@@ -101,7 +103,7 @@ impl Core {
         self.log.append(entries);
         self.durability.stage_entries(entries);
         for entry in entries.iter().filter(|entry| entry.kind() == EntryKind::Configuration) {
-            // One that cannot be read would have been refused by whoever received it (the frame's records are checked).
+            // `plausible` has refused the messages whose memberships cannot be read.
             if let Ok(configuration) = crate::configuration::Configuration::decode(&entry.payload()) {
                 self.configurations.push(entry.index(), configuration);
                 self.configured();
@@ -187,7 +189,11 @@ impl Core {
         follower.round = follower.round.max(round);
         follower.heard = Some(self.now);
         follower.apply_stopped = apply_stopped;
-        follower.heard_end(last);
+        let unanswered = follower.heard_end(last, self.now, self.settings.heartbeat_interval);
+        let sent = follower.next - 1;
+        if unanswered {
+            self.send_append(from, sent, Vec::new());
+        }
         self.confirm_rounds();
     }
 

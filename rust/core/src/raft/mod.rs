@@ -13,7 +13,7 @@ mod status;
 mod terms;
 mod transfer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::configurations::Configurations;
 use crate::durability::Durability;
@@ -80,8 +80,8 @@ pub struct Core {
     withhold_until: Micros,
     /// The data directories that voters showed in this election.
     seen: BTreeMap<NodeId, Incarnation>,
-    /// Members that were reported as wiped.
-    wiped: BTreeSet<(NodeId, Incarnation)>,
+    /// Members that were reported as wiped, with what they showed last.
+    wiped: BTreeMap<NodeId, Incarnation>,
     /// Leadership that is being given away; outlives it until the next leader is known.
     transfer: Option<Transfer>,
 
@@ -126,7 +126,7 @@ impl Core {
             heard: None,
             withhold_until,
             seen: BTreeMap::new(),
-            wiped: BTreeSet::new(),
+            wiped: BTreeMap::new(),
             transfer: None,
             next_fetch: 1,
             fetches: BTreeMap::new(),
@@ -163,7 +163,7 @@ impl Core {
             }
             Input::Message { wall, message } => {
                 self.wall = wall;
-                self.receive(message);
+                self.receive_from_peer(message);
             }
             Input::Propose { wall, batches } => {
                 self.wall = wall;
@@ -270,9 +270,9 @@ impl Core {
         }
     }
 
-    /// Sends what reveals no term of ours: it never waits.
+    /// Sends what belongs to no term, and so never waits: the newest term may not be durable, and must not show.
     fn send_plain(&mut self, to: NodeId, body: Body) {
-        self.send_in(self.hard_state.term, to, body, None);
+        self.send_in(0, to, body, None);
     }
 
     fn alone(&self) -> bool {

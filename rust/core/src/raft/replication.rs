@@ -52,7 +52,7 @@ impl Core {
         }
     }
 
-    fn send_append(&mut self, id: NodeId, prev: Index, entries: Vec<Entry>) -> bool {
+    pub(super) fn send_append(&mut self, id: NodeId, prev: Index, entries: Vec<Entry>) -> bool {
         let Some(term) = self.log.term(prev) else { return false };
         let last = entries.last().map_or(prev, Entry::index);
         let bytes = entries.iter().map(Entry::size).sum();

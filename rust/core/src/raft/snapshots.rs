@@ -65,6 +65,7 @@ impl Core {
     }
 
     pub(super) fn snapshot_sent(&mut self, to: NodeId, delivered: Option<Index>) {
-        self.with_follower(to, |follower| follower.snapshot_ended(delivered));
+        let last = self.log.last();
+        self.with_follower(to, |follower| follower.snapshot_ended(delivered.filter(|&index| index <= last)));
     }
 }

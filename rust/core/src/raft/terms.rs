@@ -1,12 +1,21 @@
 //! Terms, and where a message goes (section 5.1).
 
+use crate::configuration::Configuration;
 use crate::effect::Event;
+use crate::entry::{Entry, EntryKind};
 use crate::message::{AppendReply, Body, Message};
 use crate::types::{HardState, LogId, NodeId, Term};
 
 use super::{Core, State};
 
 impl Core {
+    /// Takes a message from another member. Garbage is as good as lost.
+    pub(super) fn receive_from_peer(&mut self, message: Message) {
+        if message.from != self.id && plausible(&message) {
+            self.receive(message);
+        }
+    }
+
     pub(super) fn receive(&mut self, message: Message) {
         if message.to != self.id || !self.admits(&message) {
             return;
@@ -58,7 +67,7 @@ impl Core {
         let known = self.configurations.current().member(message.from).and_then(|member| member.incarnation);
         match known {
             Some(expected) if expected != message.incarnation => {
-                if self.wiped.insert((message.from, message.incarnation)) {
+                if self.wiped.insert(message.from, message.incarnation) != Some(message.incarnation) {
                     self.event(Event::WipedMember { id: message.from, expected, found: message.incarnation });
                 }
                 false
@@ -119,4 +128,35 @@ impl Core {
     pub(super) fn last(&self) -> LogId {
         self.log.last_id()
     }
+}
+
+/// Beyond what any cluster reaches: what claims more is damaged, and arithmetic below it never overflows.
+const LIMIT: u64 = 1 << 62;
+
+/// Whether a message could have been made by a member that keeps the rules.
+fn plausible(message: &Message) -> bool {
+    let place = |id: &LogId| id.index < LIMIT && id.term < LIMIT;
+    message.term < LIMIT
+        && match &message.body {
+            Body::PreVote { last } | Body::Vote { last, .. } => place(last),
+            Body::Append { prev, commit, entries } => {
+                place(prev) && *commit < LIMIT && follow_on(*prev, message.term, entries)
+            }
+            Body::AppendReply(AppendReply::Accepted { matched }) | Body::SnapshotReply { matched } => *matched < LIMIT,
+            Body::AppendReply(AppendReply::Rejected { prev, hint }) => *prev < LIMIT && place(hint),
+            Body::Heartbeat { commit: index, .. } | Body::HeartbeatReply { last: index, .. } => *index < LIMIT,
+            _ => true,
+        }
+}
+
+/// Whether entries follow `prev` without a gap, in terms that do not go back nor beyond their leader's, and memberships
+/// among them can be read.
+fn follow_on(prev: LogId, leader: Term, entries: &[Entry]) -> bool {
+    let mut before = prev;
+    entries.iter().all(|entry| {
+        let after = entry.id();
+        let follows = after.index == before.index + 1 && (before.term..=leader).contains(&after.term);
+        before = after;
+        follows && (entry.kind() != EntryKind::Configuration || Configuration::decode(&entry.payload()).is_ok())
+    })
 }

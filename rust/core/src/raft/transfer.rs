@@ -167,7 +167,7 @@ impl Core {
     /// Storage has failed: nothing that this node could say would be kept.
     pub(super) fn fail(&mut self) {
         self.closing = true;
-        self.become_follower(None);
         self.closed = true;
+        self.become_follower(None);
     }
 }
