@@ -125,7 +125,7 @@ class Story:
         self.work.allow(PURGED_BY)
 
         def purged() -> int:
-            return min(cluster.said(node).get("purged", 0) for node in cluster.children)
+            return min(int(cluster.said(node).get("purged", 0)) for node in cluster.children)
 
         target = round(len(self.work.lines) * PURGED_BY)
         self._wait(lambda: purged() > held or self.work.settled >= target, "the log to be purged")
