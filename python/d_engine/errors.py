@@ -42,6 +42,7 @@ _E = TypeVar("_E", bound="DEngineError")
 def _rebuild(cls: type[_E], args: tuple[Any, ...], state: dict[str, Any]) -> _E:
     # Not through `__init__`: its parameters differ from class to class (and in users' subclasses of CommandError), the state does not.
     error = cls.__new__(cls, *args)
+    error.args = args  # OSError and its kin (DeadlineError) set them in `__init__` only
     error.__dict__.update(state)
     return error
 
