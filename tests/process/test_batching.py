@@ -16,8 +16,8 @@ def grown(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
 
 @pytest.mark.process
 @pytest.mark.parametrize("storage", ["file", "python"])
-def test_single_submits_are_batched_on_all_nodes(place, full, note, storage):
-    with Nodes(place, storage=storage).start() as nodes:
+def test_single_submits_are_batched_on_all_nodes(tmp_path, full, note, storage):
+    with Nodes(tmp_path, storage=storage).start() as nodes:
         leader = nodes.leader()
         before = {node: nodes.metrics(node) for node in nodes.ids}
         seconds = 5.0 if full else 2.0
@@ -47,9 +47,9 @@ def test_single_submits_are_batched_on_all_nodes(place, full, note, storage):
 
 
 @pytest.mark.process
-def test_one_in_flight_never_waits_for_a_timer(place, note):
+def test_one_in_flight_never_waits_for_a_timer(tmp_path, note):
     # Timers thirty times as long as usual: whoever waited for a heartbeat would be seen at once.
-    with Nodes(place, config={"heartbeat_interval": 1.5, "election_timeout": (6.0, 9.0)}).start() as nodes:
+    with Nodes(tmp_path, config={"heartbeat_interval": 1.5, "election_timeout": (6.0, 9.0)}).start() as nodes:
         leader = nodes.leader(within=60)
         follower = next(node for node in nodes.ids if node != leader)
         medians: dict[str, float] = {}

@@ -31,13 +31,13 @@ def check_resumed(pumps: Pumps, nodes: Nodes, woke: float) -> float:
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("who", ["leader", "follower", "all"])
-def test_the_interpreter_lock_held_in_apply_changes_no_term(place, note, who):
+def test_the_interpreter_lock_held_in_apply_changes_no_term(tmp_path, note, who):
     choose: dict[str, Callable[[int, list[int]], list[int]]] = {
         "leader": lambda leader, followers: [leader],
         "follower": lambda leader, followers: followers[:1],
         "all": lambda leader, followers: [leader, *followers],
     }
-    with Nodes(place).start() as nodes:
+    with Nodes(tmp_path).start() as nodes:
         leader = nodes.leader()
         followers = [node for node in nodes.ids if node != leader]
         sleepers = choose[who](leader, followers)
@@ -74,8 +74,8 @@ def test_the_interpreter_lock_held_in_apply_changes_no_term(place, note, who):
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("who", ["leader", "follower"])
-def test_a_storage_asleep_for_ten_seconds_changes_no_term(place, note, who):
-    with Nodes(place, storage="python").start() as nodes:
+def test_a_storage_asleep_for_ten_seconds_changes_no_term(tmp_path, note, who):
+    with Nodes(tmp_path, storage="python").start() as nodes:
         leader = nodes.leader()
         sleeper = leader if who == "leader" else next(node for node in nodes.ids if node != leader)
         before = views(nodes)
@@ -100,8 +100,8 @@ def test_a_storage_asleep_for_ten_seconds_changes_no_term(place, note, who):
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_a_leader_whose_storage_sleeps_for_twenty_seconds_gives_leadership_away_once(place, note):
-    with Nodes(place, storage="python").start() as nodes:
+def test_a_leader_whose_storage_sleeps_for_twenty_seconds_gives_leadership_away_once(tmp_path, note):
+    with Nodes(tmp_path, storage="python").start() as nodes:
         leader = nodes.leader()
         term = nodes.status(leader)["term"]
         others = [node for node in nodes.ids if node != leader]

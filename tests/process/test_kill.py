@@ -76,15 +76,13 @@ def check_ledgers(ledgers: dict[int, tuple[array, array]], outcomes: Outcomes) -
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_kills_under_load_lose_nothing(place, full, note):
+def test_kills_under_load_lose_nothing(tmp_path, full, seed, rng, note):
     kills = int(os.environ.get("D_ENGINE_KILLS", "50" if full else "5"))
-    seed = int(os.environ.get("D_ENGINE_SEED", "1"))
-    rng = random.Random(seed)
     victims = ["leader"] * (kills // 2 + kills % 2) + [rng.choice(["leader", "follower"]) for _ in range(kills // 2)]
     rng.shuffle(victims)
     leader_kills: list[int] = []
     recoveries: list[float] = []
-    with Nodes(place).start() as nodes:
+    with Nodes(tmp_path).start() as nodes:
         with Pumps(nodes) as pumps:
             for victim in victims:
                 was_leader, in_flight, recovered = kill_under_load(nodes, pumps, victim, rng)
@@ -110,9 +108,9 @@ def test_kills_under_load_lose_nothing(place, full, note):
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_all_three_killed_at_once_lose_nothing(place, full, note):
+def test_all_three_killed_at_once_lose_nothing(tmp_path, full, note):
     rounds = 10 if full else 2
-    with Nodes(place).start() as nodes:
+    with Nodes(tmp_path).start() as nodes:
         with Pumps(nodes) as pumps:
             for _ in range(rounds):
                 nodes.leader()

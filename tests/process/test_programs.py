@@ -15,8 +15,8 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "wordcount"
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_the_demo_counts_what_the_files_say(place, note):
-    text = place / "text.txt"
+def test_the_demo_counts_what_the_files_say(tmp_path, note):
+    text = tmp_path / "text.txt"
     text.write_text("".join(f"line {number} of a text\n" for number in range(1500)))
     run = subprocess.run(
         [
@@ -29,7 +29,7 @@ def test_the_demo_counts_what_the_files_say(place, note):
             "--seconds",
             "3",
             "--directory",
-            str(place / "data"),
+            str(tmp_path / "data"),
         ],
         capture_output=True,
         text=True,
@@ -42,7 +42,7 @@ def test_the_demo_counts_what_the_files_say(place, note):
 
 
 @pytest.mark.process
-def test_the_demo_refuses_what_it_cannot_do(place):
+def test_the_demo_refuses_what_it_cannot_do(tmp_path):
     def refuse(*arguments: str) -> str:
         run = subprocess.run(
             [sys.executable, "-P", "-m", "d_engine.demo", *arguments], capture_output=True, text=True, timeout=60
@@ -50,17 +50,17 @@ def test_the_demo_refuses_what_it_cannot_do(place):
         assert run.returncode == 2
         return run.stderr
 
-    assert "missing.txt" in refuse(str(place / "missing.txt"))
-    (place / "empty.txt").write_text("")
-    assert "no line" in refuse(str(place / "empty.txt"))
-    assert "not empty" in refuse("--directory", str(place))
+    assert "missing.txt" in refuse(str(tmp_path / "missing.txt"))
+    (tmp_path / "empty.txt").write_text("")
+    assert "no line" in refuse(str(tmp_path / "empty.txt"))
+    assert "not empty" in refuse("--directory", str(tmp_path))
 
 
 @pytest.mark.process
-def test_the_example_runs_as_three_processes(place):
+def test_the_example_runs_as_three_processes(tmp_path):
     for name in ("node.py", "machine.py", "wordcount.toml"):
-        shutil.copy(EXAMPLE / name, place)
-    settings = place / "wordcount.toml"
+        shutil.copy(EXAMPLE / name, tmp_path)
+    settings = tmp_path / "wordcount.toml"
     ports = Ports(3)
     text = settings.read_text()
     for written, free in zip((9081, 9082, 9083), ports.numbers, strict=True):
@@ -70,7 +70,7 @@ def test_the_example_runs_as_three_processes(place):
     def start(node: int) -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
         argv = [sys.executable, "node.py", str(node)]
-        return subprocess.Popen(argv, cwd=place, text=True, bufsize=1, stdin=pipe, stdout=pipe, stderr=pipe)
+        return subprocess.Popen(argv, cwd=tmp_path, text=True, bufsize=1, stdin=pipe, stdout=pipe, stderr=pipe)
 
     def hear(process: subprocess.Popen[str]) -> str:
         assert process.stdout is not None

@@ -13,8 +13,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 @pytest.mark.process
-def test_a_directory_in_use_is_refused(place):
-    with Nodes(place).start() as nodes:
+def test_a_directory_in_use_is_refused(tmp_path):
+    with Nodes(tmp_path).start() as nodes:
         nodes.leader()
         nodes.spawn(2)
         refusal = nodes.event(2)
@@ -25,8 +25,8 @@ def test_a_directory_in_use_is_refused(place):
 
 
 @pytest.mark.process
-def test_the_directory_of_another_node_or_cluster_is_refused(place):
-    with Nodes(place).start() as nodes:
+def test_the_directory_of_another_node_or_cluster_is_refused(tmp_path):
+    with Nodes(tmp_path).start() as nodes:
         nodes.leader()
         nodes.write(2, 1)
         nodes.stop(3)
@@ -44,18 +44,18 @@ def test_the_directory_of_another_node_or_cluster_is_refused(place):
 
 
 @pytest.mark.process
-def test_a_port_in_use_is_refused(place):
-    with Nodes(place).start() as nodes:
+def test_a_port_in_use_is_refused(tmp_path):
+    with Nodes(tmp_path).start() as nodes:
         leader = nodes.leader()
-        nodes.spawn(1, directory=place / "other", peers={1: nodes.peers[leader]})
+        nodes.spawn(1, directory=tmp_path / "other", peers={1: nodes.peers[leader]})
         refusal = nodes.event(1)
         assert refusal["kind"] == "ConfigError"
         assert str(nodes.ports[leader]) in refusal["text"]
 
 
 @pytest.mark.process
-def test_a_member_of_another_cluster_is_refused_on_both_sides(place):
-    with Nodes(place).start() as nodes:
+def test_a_member_of_another_cluster_is_refused_on_both_sides(tmp_path):
+    with Nodes(tmp_path).start() as nodes:
         nodes.leader()
         nodes.stop(3)
         leader = nodes.leader()
@@ -78,7 +78,7 @@ def test_a_member_of_another_cluster_is_refused_on_both_sides(place):
 
 
 @pytest.mark.process
-def test_garbage_on_the_port_changes_nothing(place, full):
+def test_garbage_on_the_port_changes_nothing(tmp_path, full):
     pieces = [
         b"",
         b"\0",
@@ -89,7 +89,7 @@ def test_garbage_on_the_port_changes_nothing(place, full):
         PREFACE + struct.pack(">I", 0x00FFFFFF) + os.urandom(64),  # the header of a frame as long as can be
         os.urandom(1 << 16),
     ]
-    with Nodes(place).start() as nodes:
+    with Nodes(tmp_path).start() as nodes:
         leader = nodes.leader()
         before = {node: (status["term"], status["leader"]) for node, status in nodes.statuses().items()}
         for number in range(200 if full else 20):

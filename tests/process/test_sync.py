@@ -44,19 +44,19 @@ def wait_for_silence(nodes: Nodes) -> None:
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_every_acknowledged_write_is_synced_on_a_quorum(place, full, note):
+def test_every_acknowledged_write_is_synced_on_a_quorum(tmp_path, full, note):
     writes = 500 if full else 100
     idle = 5.0 if full else 2.0
     traced = can_trace()
 
     def trace(node: int) -> Path:
-        return place / f"trace-{node}.txt"
+        return tmp_path / f"trace-{node}.txt"
 
     def prefix(node: int) -> list[str]:
         options = ["-f", "--seccomp-bpf", "-ttt", "-qq", "-e", "trace=fsync,fdatasync", "-e", "signal=none"]
         return ["strace", *options, "-o", str(trace(node)), "--"] if traced else []
 
-    with Nodes(place, prefix=prefix).start() as nodes:
+    with Nodes(tmp_path, prefix=prefix).start() as nodes:
         leader = nodes.leader()
         followers = [node for node in nodes.ids if node != leader]
         wait_for_silence(nodes)
