@@ -150,7 +150,7 @@ def read(path):
 def children():
     own = os.getpid()
     direct = f"/proc/self/task/{own}/children"
-    if os.path.exists(direct):  # where the kernel keeps such lists, the table of all processes need not be read
+    if Path(direct).exists():  # where the kernel keeps such lists, the table of all processes need not be read
         pids = [pid for tid in listed("/proc/self/task") for pid in read(f"/proc/self/task/{tid}/children").split()]
         return {int(pid): read(f"/proc/{pid}/comm") for pid in pids if pid != "?"}
     found = {}

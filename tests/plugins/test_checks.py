@@ -2,6 +2,7 @@
 
 import functools
 import json
+from typing import Any
 
 import pytest
 
@@ -119,7 +120,7 @@ def test_abstract_methods_are_named():
             return 1
 
     with pytest.raises(TypeError, match="abstract"):
-        Half()
+        Half()  # pyright: ignore[reportAbstractUsage]
 
 
 class Storage:
@@ -266,6 +267,15 @@ def test_the_constructor_touches_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def adapted_machine(machine) -> Any:
+    """What native code gets of a machine; `Any`, because which members are there depends on the machine."""
+    return hooks.Machine(machine)
+
+
+def adapted_storage(storage) -> Any:
+    return hooks.Storage(storage)
+
+
 # --- what native code is given -------------------------------------------------------------------------------------------------
 
 
@@ -281,7 +291,7 @@ def entries(*data):
 
 
 def test_default_batch_turns_refusals_into_results():
-    machine = hooks.Machine(Journal())
+    machine = adapted_machine(Journal())
     results, failure, callback = machine.apply_batch(entries(b"a", b"refuse b", b"c"))
     assert (results[0], results[2], failure, callback) == (1, 2, None, "apply")
     assert str(results[1]) == "('refused', b'refuse b')"
@@ -294,7 +304,7 @@ def test_default_batch_keeps_the_results_before_a_failure():
                 raise SystemExit(3)
             return entry.index
 
-    results, failure, callback = hooks.Machine(Fails()).apply_batch(entries(b"a", b"b", b"x", b"c"))
+    results, failure, callback = adapted_machine(Fails()).apply_batch(entries(b"a", b"b", b"x", b"c"))
     assert results == [1, 2]
     assert isinstance(failure, SystemExit)
     assert callback == "apply"
@@ -311,7 +321,7 @@ def test_default_batch_keeps_the_results_before_a_failure():
     ],
 )
 def test_wrong_number_of_results(returned, words):
-    machine = hooks.Machine(machine_with(apply_batch=lambda self, batch: returned))
+    machine = adapted_machine(machine_with(apply_batch=lambda self, batch: returned))
     results, failure, callback = machine.apply_batch(entries(b"a", b"b"))
     assert (results, callback) == ([], "apply_batch")
     assert isinstance(failure, PluginTypeError)
@@ -320,30 +330,37 @@ def test_wrong_number_of_results(returned, words):
 
 def test_own_batch_is_one_call():
     seen = []
-    machine = hooks.Machine(machine_with(apply_batch=lambda self, batch: seen.append(len(batch)) or (1, 2)))
+    machine = adapted_machine(machine_with(apply_batch=lambda self, batch: seen.append(len(batch)) or (1, 2)))
     assert machine.apply_batch(entries(b"a", b"b")) == ((1, 2), None, "apply_batch")
     assert seen == [2]
 
 
 def test_inherited_batch_of_the_base_class_is_the_loop():
     class Own(Journal):
-        def apply_batch(self, batch):
-            self.batches.append(len(batch))
-            return super().apply_batch(batch)
+        def apply_batch(self, entries):
+            self.batches.append(len(entries))
+            return super().apply_batch(entries)
 
     own = Own()
-    assert hooks.Machine(own).apply_batch(entries(b"a", b"b"))[2] == "apply_batch"
+    assert adapted_machine(own).apply_batch(entries(b"a", b"b"))[2] == "apply_batch"
     assert own.batches == [2]
-    assert hooks.Machine(Journal()).apply_batch(entries(b"a"))[2] == "apply"
+    assert adapted_machine(Journal()).apply_batch(entries(b"a"))[2] == "apply"
 
 
 def test_missing_query_says_what_to_do():
     class NoQuery(StateMachine[bytes, int]):
-        apply = snapshot = restore = lambda self, what: 1
+        def apply(self, entry):
+            return 1
+
+        def snapshot(self, out):
+            pass
+
+        def restore(self, src):
+            pass
 
     for machine in (NoQuery(), Duck()):
         with pytest.raises(PluginTypeError, match=r"has no query method.*def query\(self, request\)"):
-            hooks.Machine(machine).query("x")
+            adapted_machine(machine).query("x")
 
 
 class Bytes:
@@ -365,9 +382,9 @@ class Bytes:
 def test_snapshots_pass_through_files():
     first, second, store = WordCount(), WordCount(), Bytes()
     first.apply(E(1, b"to be or not to be"))
-    hooks.Machine(first).snapshot(store)
+    adapted_machine(first).snapshot(store)
     assert json.loads(bytes(store.data))["to"] == 2
-    hooks.Machine(second).restore(store)
+    adapted_machine(second).restore(store)
     assert second.words == first.words
 
 
@@ -386,7 +403,7 @@ def test_large_snapshot_written_in_pieces_and_by_text():
             self.lines = src.read().splitlines()
 
     machine, store = Large(), Bytes()
-    adapted = hooks.Machine(machine)
+    adapted = adapted_machine(machine)
     adapted.snapshot(store)
     adapted.restore(store)
     assert len(machine.lines) == 100_001
@@ -409,7 +426,7 @@ def test_durable_machine():
             pass
 
     machine = Durable()
-    adapted = hooks.Machine(machine)
+    adapted = adapted_machine(machine)
     assert adapted.apply_batch is None
     assert adapted.applied() == (7, b"side")
     assert adapted.apply_durable(entries(b"a"), 9, b"s") == ([b"a"], None, "apply_durable")
@@ -418,8 +435,8 @@ def test_durable_machine():
 
 
 def test_frozen_views_are_written_by_write_view():
-    class Big(Duck):
-        snapshot = None
+    class Big:
+        apply = restore = Duck.apply
 
         def freeze(self):
             return [1, 2]
@@ -428,7 +445,7 @@ def test_frozen_views_are_written_by_write_view():
             out.write(bytes(view))
 
     store = Bytes()
-    adapted = hooks.Machine(Big())
+    adapted = adapted_machine(Big())
     assert adapted.snapshot is None
     adapted.write_view(adapted.freeze(), store)
     assert bytes(store.data) == b"\1\2"
@@ -451,7 +468,7 @@ def test_identity_as_bytes():
 
 
 def test_storage_hooks_pass_values_through():
-    storage = hooks.Storage(MemoryStorage())
+    storage = adapted_storage(MemoryStorage())
     identity = Identity(1, "c", b"i" * 16, 0, 0, b"n" * 16, b"")
     assert storage.open(identity._asdict()) == identity._asdict()
     assert storage.load() is None
@@ -472,10 +489,10 @@ def test_storage_hooks_pass_values_through():
 
 def test_open_must_return_an_identity():
     with pytest.raises(PluginTypeError, match=r"Storage.open returned NoneType.*Identity"):
-        hooks.Storage(Storage(open=lambda identity: None)).open(Identity(1, "", b"", 0, 0, b"", b"")._asdict())
+        adapted_storage(Storage(open=lambda identity: None)).open(Identity(1, "", b"", 0, 0, b"", b"")._asdict())
 
 
 def test_snapshot_directory_of_a_storage_without_one():
-    assert hooks.Storage(Storage()).snapshot_directory == "d-engine-snapshots"
-    assert hooks.Storage(SQLiteStorage("x/node.db")).snapshot_directory == "x/node.db-snapshots"
-    assert hooks.Storage(MemoryStorage()).snapshots is not None
+    assert adapted_storage(Storage()).snapshot_directory == "d-engine-snapshots"
+    assert adapted_storage(SQLiteStorage("x/node.db")).snapshot_directory == "x/node.db-snapshots"
+    assert adapted_storage(MemoryStorage()).snapshots is not None
