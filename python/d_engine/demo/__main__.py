@@ -3,6 +3,7 @@
 import argparse
 import math
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -105,6 +106,7 @@ def summary(result: Result) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo; 0 if the three states equal the count without Raft, 1 if anything is wrong, 2 for bad arguments."""
     options = arguments(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the children in order, as Ctrl-C does
     try:
         lines = read_lines(options.files or texts.paths())
         directory = make_place(options.directory)
