@@ -45,6 +45,7 @@ def draw(panels: list[Bars], path: Path, note: str) -> None:
             axis.set_title(f"{panel.title} ({panel.unit})")
             if panel.log:
                 axis.set_xscale("log")
+                axis.set_xlim(left=0.1)
             axis.margins(x=0.12)
         figure.text(0.01, 0.005, "\n".join(textwrap.wrap(note, 118)), va="bottom", fontsize=8)
         figure.tight_layout(rect=(0, 0.05, 1, 1))

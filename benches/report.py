@@ -26,6 +26,10 @@ DURABILITY = (
     " `kill -9` and power loss of all of them at once. PySyncObj keeps its log in memory: a restart of the processes"
     " loses everything. The comparison is therefore in PySyncObj's favour."
 )
+NOTE = (
+    "256-byte entries, three processes on loopback. d-engine acknowledges a write once it is synced to disk on a quorum of"
+    " the nodes; PySyncObj keeps everything in memory. Bars are medians, marks are single rounds or kills."
+)
 
 
 def middle(values: list[float]) -> tuple[float, float]:
@@ -221,5 +225,5 @@ def write_report(run: Run, output: Path) -> None:
     draw(
         panels,
         output / "report.svg",
-        "256-byte entries, three processes on loopback. " + DURABILITY.partition(". ")[0] + ".",
+        NOTE,
     )
