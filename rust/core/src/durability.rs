@@ -55,10 +55,10 @@ impl Durability {
         staged.truncate_from = Some(staged.truncate_from.map_or(from, |before| before.min(from)));
     }
 
-    /// The log is emptied and begins behind `to`.
+    /// The log is emptied and begins behind `to`: earlier tokens make nothing of it durable.
     pub fn stage_reset(&mut self, to: LogId) {
         for earlier in &mut self.outstanding {
-            earlier.upto = earlier.upto.min(to.index);
+            earlier.upto = 0;
         }
         let staged = self.staged();
         staged.entries.clear();

@@ -161,7 +161,8 @@ impl Log {
         self.durable = self.durable.min(from - 1);
     }
 
-    /// Forgets everything: the log begins behind `to`, which a committed snapshot covers.
+    /// Forgets everything: the log begins behind `to`, which a committed snapshot covers. Until storage has done the same
+    /// nothing counts as durable.
     pub fn reset(&mut self, to: LogId, time: WallMicros) {
         self.tail.clear();
         self.tail_bytes = 0;
@@ -169,7 +170,7 @@ impl Log {
         self.runs.clear();
         self.purged = to;
         self.last = to.index;
-        self.durable = to.index;
+        self.durable = 0;
         self.last_time = self.last_time.max(time);
     }
 

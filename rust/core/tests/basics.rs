@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Cluster, ELECTION, HEARTBEAT, MS, Work, settings, unseen};
-use d_engine_raft::{Input, Refusal, Reply, Role};
+use d_engine_raft::{Entry, Input, Refusal, Reply, Role};
 
 #[test]
 fn three_nodes_elect_commit_and_apply() {
@@ -161,7 +161,7 @@ fn a_stalled_disk_ends_leadership_and_refuses_writes() {
     cluster.advance(4 * HEARTBEAT);
     assert!(!cluster.status(1).storage_stalled);
     cluster.assert_equal();
-    assert_eq!(cluster.leaders.len(), 2, "one change of leadership");
+    assert_eq!(cluster.checks.leaders.len(), 2, "one change of leadership");
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn apply_is_bounded_and_waits_for_reports() {
     let outstanding: usize = cluster.nodes[&1]
         .works
         .iter()
-        .map(|work| if let Work::Apply(entries) = work { entries.iter().map(|entry| entry.size()).sum() } else { 0 })
+        .map(|work| if let Work::Apply(entries) = work { entries.iter().map(Entry::size).sum() } else { 0 })
         .sum();
     assert!(outstanding <= 300, "{outstanding} bytes are being applied");
     cluster.node(1).auto_apply = true;

@@ -191,8 +191,9 @@ impl Core {
         follower.apply_stopped = apply_stopped;
         let unanswered = follower.heard_end(last, self.now, self.settings.heartbeat_interval);
         let sent = follower.next - 1;
-        if unanswered {
-            self.send_append(from, sent, Vec::new());
+        if unanswered && !self.send_append(from, sent, Vec::new()) {
+            // What was sent is purged by now: `replicate` starts again from what it is known to hold.
+            self.with_follower(from, |follower| follower.probe(follower.matched + 1));
         }
         self.confirm_rounds();
     }

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use d_engine_raft::{
     Body, Configuration, Core, CoreStatus, Draft, Effect, Entry, EntryKind, Event, FetchId, Incarnation, Index, Input,
     LogId, Message, Micros, NodeId, Reply, RequestId, Role, Settings, Term,
 };
 
+use super::checks::Checks;
 use super::disk::{Disk, Machine, Snapshot, storage_job};
 use super::make::{incarnation, settings, unseen};
 
@@ -29,6 +31,8 @@ pub struct Node {
     pub auto_persist: bool,
     /// Whether applies complete by themselves in `settle`.
     pub auto_apply: bool,
+    /// Whether the state machine keeps what it has applied when the node goes down.
+    pub durable_machine: bool,
     pub works: VecDeque<Work>,
     pub fetches: VecDeque<(FetchId, Index, Index, usize)>,
     pub sending: VecDeque<(NodeId, Index)>,
@@ -48,6 +52,7 @@ impl Node {
             machine: Machine::default(),
             auto_persist: true,
             auto_apply: true,
+            durable_machine: false,
             works: VecDeque::new(),
             fetches: VecDeque::new(),
             sending: VecDeque::new(),
@@ -71,10 +76,7 @@ pub struct Cluster {
     pub sent: Vec<(NodeId, NodeId, Term, String)>,
     pub seed: u64,
     pub next_id: RequestId,
-    /// Who led which term.
-    pub leaders: BTreeMap<Term, NodeId>,
-    /// What was applied where, by anybody.
-    pub applied: BTreeMap<Index, Entry>,
+    pub checks: Checks,
 }
 
 impl Cluster {
@@ -94,8 +96,7 @@ impl Cluster {
             sent: Vec::new(),
             seed,
             next_id: 1,
-            leaders: BTreeMap::new(),
-            applied: BTreeMap::new(),
+            checks: Checks::default(),
         };
         for id in 1..=nodes {
             cluster.start(id);
@@ -138,9 +139,14 @@ impl Cluster {
         let node = self.node(id);
         assert!(node.core.is_none(), "node {id} runs");
         node.starts += 1;
-        let start = node.disk.start(id, node.incarnation, seed.wrapping_mul(31) ^ (id << 8) ^ node.starts);
-        node.machine = node.disk.snapshot.as_ref().map_or_else(Machine::default, |snapshot| snapshot.machine);
+        let mut start = node.disk.start(id, node.incarnation, seed.wrapping_mul(31) ^ (id << 8) ^ node.starts);
+        let restored = node.disk.snapshot.as_ref().map_or_else(Machine::default, |snapshot| snapshot.machine);
+        if !node.durable_machine || node.machine.applied < restored.applied {
+            node.machine = restored;
+        }
+        start.applied = node.machine.applied.index;
         node.core = Some(Core::new(now, node.settings.clone(), start));
+        self.checks.restarted(id);
         self.step(id, Input::Time { wall: now });
     }
 
@@ -177,14 +183,11 @@ impl Cluster {
         let Some(core) = &mut node.core else { return };
         let mut effects = Vec::new();
         core.step(now, input, &mut effects);
-        let (role, term) = (core.role(), core.term());
-        if role == Role::Leader {
-            let leader = *self.leaders.entry(term).or_insert(id);
-            assert_eq!(leader, id, "election safety: two leaders in term {term}");
-        }
         for effect in effects {
+            self.check_effect(id, &effect);
             self.carry_out(id, effect);
         }
+        self.check_step(id);
     }
 
     fn carry_out(&mut self, id: NodeId, effect: Effect) {
@@ -203,7 +206,10 @@ impl Cluster {
             Err(Effect::Restore(last)) => node.works.push_back(Work::Restore(last)),
             Err(Effect::Fetch { id, lo, hi, max_bytes }) => node.fetches.push_back((id, lo, hi, max_bytes)),
             Err(Effect::SendSnapshot { to, at_least }) => node.sending.push_back((to, at_least)),
-            Err(Effect::Reply(reply)) => node.replies.push(reply),
+            Err(Effect::Reply(reply)) => {
+                self.checks.replies(&reply);
+                node.replies.push(reply);
+            }
             Err(Effect::Event(event)) => node.events.push(event),
             Err(Effect::Persist(_) | Effect::Purge(_)) => unreachable!("storage jobs"),
         }
@@ -232,15 +238,8 @@ impl Cluster {
         match work {
             Work::Apply(entries) => {
                 for entry in &entries {
-                    assert!(
-                        node.disk.get(entry.index()).is_some_and(|stored| stored == entry)
-                            || entry.index() <= node.disk.purged.index,
-                        "node {id} applies {} that is not on its disk",
-                        entry.id()
-                    );
                     node.machine.apply(entry);
-                    let before = self.applied.entry(entry.index()).or_insert_with(|| entry.clone());
-                    assert_eq!(before, entry, "state machine safety");
+                    self.checks.applies(entry);
                 }
             }
             Work::Restore(last) => {
@@ -391,6 +390,7 @@ impl Cluster {
         let request = self.next_id;
         self.next_id += 1;
         let wall = self.now;
+        self.checks.proposals.insert(request, Bytes::copy_from_slice(payload));
         self.step(id, Input::Propose { wall, batches: vec![(request, Draft::command(payload))] });
         request
     }
@@ -398,6 +398,7 @@ impl Cluster {
     pub fn read(&mut self, id: NodeId) -> RequestId {
         let request = self.next_id;
         self.next_id += 1;
+        self.checks.read_begins(request);
         self.step(id, Input::Read { id: request });
         request
     }

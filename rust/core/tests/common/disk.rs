@@ -82,6 +82,32 @@ impl Disk {
         self.entries.get(usize::try_from(at).unwrap())
     }
 
+    /// The term at an index once all jobs are done.
+    pub fn view(&self, index: Index) -> Option<Term> {
+        for job in self.queue.iter().rev() {
+            let Job::Persist(persist) = job else { continue };
+            if let Some(entry) = persist.entries.iter().find(|entry| entry.index() == index) {
+                return Some(entry.term());
+            }
+            if persist.truncate_from.is_some_and(|from| from <= index) {
+                return None;
+            }
+            if let Some(to) = persist.reset_to {
+                return (to.index == index).then_some(to.term);
+            }
+        }
+        self.term(index)
+    }
+
+    /// Before which entry the log begins once all jobs are done.
+    pub fn begins(&self) -> LogId {
+        let begin = |job: &Job| match job {
+            Job::Persist(persist) => persist.reset_to,
+            Job::Purge(upto) => Some(*upto),
+        };
+        self.queue.iter().rev().find_map(begin).unwrap_or(self.purged)
+    }
+
     /// Carries out the oldest job. Gives back the token to report.
     pub fn work(&mut self) -> Option<Token> {
         match self.queue.pop_front()? {

@@ -11,6 +11,7 @@
 )]
 #![allow(clippy::must_use_candidate)]
 
+pub mod checks;
 pub mod cluster;
 pub mod disk;
 pub mod make;
