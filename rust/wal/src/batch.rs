@@ -44,7 +44,10 @@ impl<'a> Change<'a> {
                     }
                     _ => {
                         change.entries.clear();
-                        change.truncate_from = Some(change.truncate_from.map_or(from, |before| before.min(from)));
+                        // Behind a reset of this change there is nothing else to drop.
+                        if change.reset_to.is_none_or(|to| from <= to.index) {
+                            change.truncate_from = Some(change.truncate_from.map_or(from, |before| before.min(from)));
+                        }
                     }
                 }
                 end = from.saturating_sub(1);

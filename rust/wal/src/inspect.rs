@@ -229,8 +229,8 @@ pub fn inspect_files<F: Files>(files: &F) -> Result<LogReport, WalError> {
         Some(error) => return Err(error),
         None => {
             report.torn_tail = scan.tail.map(|tail| TornTail {
-                segment: scan.segments[scan.at].name.clone(),
-                offset: scan.position,
+                segment: scan.segments[tail.place.0].name.clone(),
+                offset: tail.place.1,
                 reason: tail.reason,
                 heads: tail.heads,
             });

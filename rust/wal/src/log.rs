@@ -15,7 +15,7 @@ use crate::format::{FLAG_FIRST, FLAG_MARKER, FLAG_RESET, Head, PAGE, RecordsCrc}
 use crate::options::{Options, Recovered};
 use crate::pool::Pool;
 use crate::recover::{self, Opened};
-use crate::state::{Segment, State};
+use crate::state::{LogState, Segment};
 
 /// Names a write, for the sync that makes it durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +36,7 @@ pub(crate) struct Shared<F: Files> {
     options: Options,
     salt: u64,
     writer: Mutex<Writer<F::File>>,
-    state: RwLock<State<F::File>>,
+    state: RwLock<LogState<F::File>>,
     unsynced: Mutex<Unsynced<F::File>>,
     /// Held through a sync.
     turn: Mutex<()>,
@@ -210,11 +210,11 @@ impl<F: Files> Drop for Wal<F> {
 }
 
 impl<F: Files> Shared<F> {
-    fn state(&self) -> RwLockReadGuard<'_, State<F::File>> {
+    fn state(&self) -> RwLockReadGuard<'_, LogState<F::File>> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state_mut(&self) -> RwLockWriteGuard<'_, State<F::File>> {
+    fn state_mut(&self) -> RwLockWriteGuard<'_, LogState<F::File>> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 

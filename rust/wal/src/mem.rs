@@ -139,6 +139,12 @@ impl MemFiles {
         self.lock().failing_writes = Some(after);
     }
 
+    /// Calls off the accidents that `cut_after`, `fail_sync` and `fail_write` have arranged.
+    pub fn calm(&self) {
+        let mut disk = self.lock();
+        (disk.power_left, disk.failing_syncs, disk.failing_writes) = (None, None, None);
+    }
+
     /// Lets the disk be full at so many bytes in all files together.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity = bytes;

@@ -8,10 +8,10 @@ use d_engine_raft::{Entry, Index};
 use crate::error::WalError;
 use crate::files::{File, read_full};
 use crate::format::{HEAD_BYTES, Head};
-use crate::state::{Extent, ExtentKind, State};
+use crate::state::{Extent, ExtentKind, LogState};
 
 pub(crate) fn read<T: File>(
-    state: &RwLock<State<T>>,
+    state: &RwLock<LogState<T>>,
     lo: Index,
     hi: Index,
     max_bytes: usize,

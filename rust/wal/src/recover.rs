@@ -13,10 +13,10 @@ use crate::log::Writer;
 use crate::options::{Cut, Options, Recovered};
 use crate::pool::make_segment;
 use crate::scan::{Batch, Scan, open_segments, scan};
-use crate::state::{Segment, State};
+use crate::state::{LogState, Segment};
 
 pub(crate) struct Opened<T> {
-    pub state: State<T>,
+    pub state: LogState<T>,
     pub writer: Writer<T>,
     pub salt: u64,
     pub next_epoch: u64,
@@ -25,7 +25,7 @@ pub(crate) struct Opened<T> {
 
 /// What a log says, collected batch by batch.
 pub(crate) struct Replay<T> {
-    pub state: State<T>,
+    pub state: LogState<T>,
     pub cluster: Option<(u128, GroupId)>,
     configurations: Vec<(Index, Bytes)>,
     last_time: Option<(Index, WallMicros)>,
@@ -34,7 +34,7 @@ pub(crate) struct Replay<T> {
 
 impl<T: File> Replay<T> {
     pub(crate) fn new() -> Self {
-        Self { state: State::new(), cluster: None, configurations: Vec::new(), last_time: None, started: false }
+        Self { state: LogState::new(), cluster: None, configurations: Vec::new(), last_time: None, started: false }
     }
 
     /// # Errors
@@ -92,8 +92,8 @@ impl<T: File> Replay<T> {
             }
         }
         let cut = scan.tail.as_ref().map(|tail| Cut {
-            segment: scan.segments[scan.at].name.clone(),
-            offset: scan.position,
+            segment: scan.segments[tail.place.0].name.clone(),
+            offset: tail.place.1,
             reason: tail.reason.clone(),
         });
         Ok(Recovered {
@@ -141,18 +141,21 @@ pub(crate) fn open<F: Files>(files: &F, options: &Options) -> Result<Opened<F::F
     let mut recovered = replay.finish(&scan)?;
     let mut state = replay.state;
     vouch(files, &scan)?;
-    remove_segments(files, &scan.segments[scan.at + 1..])?;
-    let segment = Arc::clone(&scan.segments[scan.at]);
+    // A segment whose first batch is bad has no part in the log: if it stayed, it would stand between the segment before it
+    // and the one that takes its place.
+    let end = if scan.position == 0 { scan.at.saturating_sub(1) } else { scan.at };
+    remove_segments(files, &scan.segments[end + 1..])?;
+    let segment = Arc::clone(&scan.segments[end]);
     recovered.last_time = last_time(&mut state, recovered.last)?;
     // Batches behind the end could be taken for the log's own once the gap before them is filled: leave that space alone.
-    let abandoned = scan.tail.as_ref().is_some_and(|tail| tail.heads > 0);
+    let abandoned = end < scan.at || scan.tail.as_ref().is_some_and(|tail| tail.heads > 0);
     let position = if abandoned { segment.capacity } else { scan.position };
     let writer = Writer { segment, position, sequence: last.sequence, quiet: last.is_marker(), closed: false };
     Ok(Opened { state, writer, salt: last.salt, next_epoch, recovered })
 }
 
-fn last_time<T: File>(state: &mut State<T>, last: LogId) -> Result<WallMicros, WalError> {
-    let lock = std::sync::RwLock::new(std::mem::replace(state, State::new()));
+fn last_time<T: File>(state: &mut LogState<T>, last: LogId) -> Result<WallMicros, WalError> {
+    let lock = std::sync::RwLock::new(std::mem::replace(state, LogState::new()));
     let entries = crate::read::read(&lock, last.index, last.index + 1, 0);
     *state = lock.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     Ok(entries?.and_then(|entries| entries.first().map(Entry::time)).unwrap_or(0))
@@ -205,7 +208,7 @@ fn create<F: Files>(files: &F, options: &Options, epoch: u64, cut: Option<Cut>) 
     page[..crate::format::HEAD_BYTES].copy_from_slice(&head.encode());
     write_full(&segment.file, &mut [IoSlice::new(&page)], 0).map_err(WalError::io("write", segment.name.as_str()))?;
     segment.file.sync().map_err(WalError::io("sync", segment.name.as_str()))?;
-    let mut state = State::new();
+    let mut state = LogState::new();
     let continues = |reason| WalError::CorruptLog { segment: segment.name.clone(), offset: 0, index: 1, reason };
     state.take(&segment, &head, &[]).map_err(continues)?;
     let writer = Writer { segment, position: PAGE, sequence: 1, quiet: true, closed: false };

@@ -58,6 +58,8 @@ pub(crate) struct Scan<T> {
 }
 
 pub(crate) struct Tail {
+    /// Where something is wrong: a position in `Scan::segments`, and the offset.
+    pub place: (usize, u64),
     pub reason: String,
     /// Heads of batches of this log were found behind the end: what stands there must not be built upon.
     pub heads: u64,
@@ -70,8 +72,8 @@ impl<T> Scan<T> {
     pub(crate) fn damage(&self, first_lost: Index) -> Option<WalError> {
         let tail = self.tail.as_ref().filter(|tail| tail.damage)?;
         Some(WalError::CorruptLog {
-            segment: self.segments[self.at].name.clone(),
-            offset: self.position,
+            segment: self.segments[tail.place.0].name.clone(),
+            offset: tail.place.1,
             index: first_lost,
             reason: tail.reason.clone(),
         })
@@ -157,6 +159,7 @@ impl<T: File> Scan<T> {
     /// Looks on every boundary behind the end for what a later batch says about the one that should stand there.
     fn search(&mut self, salt: Option<u64>, expected: u64, reason: String) -> Result<(), WalError> {
         let (mut heads, mut synced) = (0, self.synced_through);
+        let mut place = (self.at, self.position);
         for (number, segment) in self.segments.iter().enumerate().skip(self.at) {
             let mut window = Window::new(segment);
             let mut at = if number == self.at { self.position } else { 0 };
@@ -168,6 +171,10 @@ impl<T: File> Scan<T> {
                     && salt.is_none_or(|salt| head.salt == salt)
                     && head.sequence >= expected
                 {
+                    if heads == 0 && reason.is_empty() {
+                        // The segment before simply ended: it is this one that does not begin as it should.
+                        place = (number, if number == self.at { self.position } else { 0 });
+                    }
                     heads += 1;
                     synced = synced.max(head.synced_through);
                 }
@@ -177,8 +184,8 @@ impl<T: File> Scan<T> {
         let damage = synced >= expected;
         self.synced_through = synced;
         if heads > 0 || !reason.is_empty() {
-            let reason = if reason.is_empty() { "a batch is missing".to_owned() } else { reason };
-            self.tail = Some(Tail { reason, heads, damage });
+            let reason = if reason.is_empty() { format!("batch {expected} is missing") } else { reason };
+            self.tail = Some(Tail { place, reason, heads, damage });
         }
         Ok(())
     }

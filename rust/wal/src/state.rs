@@ -60,7 +60,7 @@ pub(crate) enum ExtentKind {
 pub(crate) const EXTENT_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug)]
-pub(crate) struct State<T> {
+pub(crate) struct LogState<T> {
     pub hard_state: HardState,
     pub purged: LogId,
     pub last: LogId,
@@ -77,7 +77,7 @@ pub(crate) struct State<T> {
     pub reset_sequence: u64,
 }
 
-impl<T> State<T> {
+impl<T> LogState<T> {
     pub(crate) fn new() -> Self {
         Self {
             hard_state: HardState::default(),
