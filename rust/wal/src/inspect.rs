@@ -164,6 +164,19 @@ pub fn verify(directory: &Path) -> Result<DirectoryReport, WalError> {
 /// # Errors
 /// What the disk says, or `Version`.
 pub fn inspect_files<F: Files>(files: &F) -> Result<LogReport, WalError> {
+    let mut before = None;
+    // A log that grows while it is looked through may seem to lack what was written behind the reader's back. Damage stays
+    // where it is.
+    loop {
+        let report = look(files)?;
+        if report.damage.is_none() || report.damage == before {
+            return Ok(report);
+        }
+        before = report.damage;
+    }
+}
+
+fn look<F: Files>(files: &F) -> Result<LogReport, WalError> {
     let segments = open_segments(files, false)?;
     let mut reports: Vec<SegmentReport> = segments
         .iter()

@@ -86,7 +86,11 @@ pub(crate) fn open_segments<F: Files>(files: &F, write: bool) -> Result<Vec<Arc<
     for name in files.list().map_err(WalError::io("list", "the log directory"))? {
         let Some(epoch) = parse_name(&name) else { continue };
         let file = if write { files.open(&name) } else { files.open_read(&name) };
-        let file = file.map_err(WalError::io("open", name.as_str()))?;
+        let file = match file {
+            // Its writer has just given it up.
+            Err(error) if !write && error.kind() == std::io::ErrorKind::NotFound => continue,
+            file => file.map_err(WalError::io("open", name.as_str()))?,
+        };
         let length = file.len().map_err(WalError::io("measure", name.as_str()))?;
         segments.push(Arc::new(Segment { epoch, name, file, capacity: length / PAGE * PAGE }));
     }

@@ -1,4 +1,5 @@
 //! Disks that fail: a failed sync or write ends the log (class 35), and a restart trusts nothing that it left.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 

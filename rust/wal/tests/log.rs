@@ -1,4 +1,5 @@
 //! What the log keeps, drops and gives back.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 

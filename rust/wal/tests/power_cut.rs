@@ -1,5 +1,6 @@
 //! Power cuts, kills and failures at random moments: nothing that a sync has confirmed is ever lost, and what is there after a
 //! start is the log as it stood after one of the writes.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
