@@ -47,6 +47,7 @@ class NodeBase(Generic[C, R]):
         transport: Transport | GrpcTransport | LocalTransport | None = None,
         listen: str | None = None,
     ) -> None:
+        self._prepare()
         self._started = False
         self._node: Node | None = None
         self._made_in = generation()
@@ -61,6 +62,9 @@ class NodeBase(Generic[C, R]):
         self._transport = _checked_transport(transport)
         self._listen = listen
         self._check_listen()
+
+    def _prepare(self) -> None:
+        """What a subclass has to keep: the constructor's signature stands here alone."""
 
     def _check_listen(self) -> None:
         """What can be said of the address without looking a name up."""

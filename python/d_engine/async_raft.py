@@ -31,10 +31,9 @@ class AsyncRaft(NodeBase[C, R]):
     May be used from several event loops in several threads at once. Cancelling an await withdraws the waiter, not the entry.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def _prepare(self) -> None:
         self._loops: dict[asyncio.AbstractEventLoop, LoopCalls] = {}
         self._loops_lock = threading.Lock()
-        super().__init__(*args, **kwargs)
 
     async def start(self) -> None:
         """As `Raft.start`, on a thread of its own."""

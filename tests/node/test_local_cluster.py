@@ -5,6 +5,7 @@ import itertools
 import math
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from d_engine import (
     NotLeaderError,
     Peer,
     PluginError,
+    StateMachine,
     TooLargeError,
 )
 from support.clusters import WAIT
@@ -76,9 +78,15 @@ def test_every_node_proposes_and_answers(cluster):
 
 
 def test_entries_say_where_they_stand():
-    class Recording(Journal):
+    class Recording(StateMachine[bytes, Any]):
         def apply(self, entry):
             return entry.index, entry.term, entry.time, entry.data, type(entry.data)
+
+        def snapshot(self, out):
+            pass
+
+        def restore(self, src):
+            pass
 
     with LocalCluster(Recording) as other:
         rows = [other.propose(b"a%d" % number) for number in range(3)]
@@ -189,7 +197,7 @@ def test_reads_as_fresh_as_asked(words):
         assert raft.query("fresh", consistency="eventual") >= 0
         assert raft.read_barrier() >= 1
         assert raft.read_barrier(consistency="eventual") >= 0
-    assert words.read(lambda machine: type(machine)) is WordCount
+    assert words.read(type) is WordCount
 
 
 def test_what_query_raises(words):

@@ -39,10 +39,9 @@ class Faults:
     def at(self, callback):
         with self._lock:
             plan = self._plans.get(callback)
-            event = self.hit.get(callback)
         if plan is None:
             return
-        event.set()
+        self.hit[callback].set()
         if plan == "raise":
             raise Injected(f"injected into {callback}")
         if not self._healed.wait(120):
