@@ -168,7 +168,7 @@ fn a_stalled_disk_ends_leadership_and_refuses_writes() {
 fn apply_is_bounded_and_waits_for_reports() {
     let mut small = settings();
     small.max_applying_bytes = 200;
-    let mut cluster = Cluster::with(1, small, unseen(1), 3);
+    let mut cluster = Cluster::with(1, &small, &unseen(1), 3);
     cluster.node(1).auto_apply = false;
     cluster.settle();
     for _ in 0..10 {

@@ -132,6 +132,10 @@ impl Cluster {
         let disk = &self.nodes[&id].disk;
         match effect {
             Effect::Send(message) => check_gate(disk, message),
+            Effect::Fetch { lo, hi, .. } => {
+                assert!(lo < hi, "a fetch asks for something");
+                assert!(*hi - 1 <= disk.last().index, "fetched before durable");
+            }
             Effect::Apply(entries) => {
                 for entry in entries.iter().filter(|entry| entry.index() > disk.purged.index) {
                     assert_eq!(disk.get(entry.index()), Some(entry), "applied before durable");

@@ -33,6 +33,8 @@ pub struct Node {
     pub auto_apply: bool,
     /// Whether the state machine keeps what it has applied when the node goes down.
     pub durable_machine: bool,
+    /// The newest snapshot that it was restored from while it ran.
+    pub restored: Index,
     pub works: VecDeque<Work>,
     pub fetches: VecDeque<(FetchId, Index, Index, usize)>,
     pub sending: VecDeque<(NodeId, Index)>,
@@ -53,6 +55,7 @@ impl Node {
             auto_persist: true,
             auto_apply: true,
             durable_machine: false,
+            restored: 0,
             works: VecDeque::new(),
             fetches: VecDeque::new(),
             sending: VecDeque::new(),
@@ -82,12 +85,21 @@ pub struct Cluster {
 impl Cluster {
     /// `nodes` members of a new cluster, started.
     pub fn new(nodes: u64) -> Self {
-        Self::with(nodes, settings(), unseen(nodes), 7)
+        Self::with(nodes, &settings(), &unseen(nodes), 7)
     }
 
-    pub fn with(nodes: u64, settings: Settings, initial: Configuration, seed: u64) -> Self {
+    pub fn with(nodes: u64, settings: &Settings, initial: &Configuration, seed: u64) -> Self {
+        let mut cluster = Self::idle(nodes, settings, initial, seed);
+        for id in 1..=nodes {
+            cluster.start(id);
+        }
+        cluster
+    }
+
+    /// Members that are not started.
+    pub fn idle(nodes: u64, settings: &Settings, initial: &Configuration, seed: u64) -> Self {
         let members = (1..=nodes).map(|id| (id, Node::new(id, settings.clone(), initial.clone()))).collect();
-        let mut cluster = Self {
+        Self {
             now: 1_000_000,
             nodes: members,
             wire: VecDeque::new(),
@@ -97,11 +109,7 @@ impl Cluster {
             seed,
             next_id: 1,
             checks: Checks::default(),
-        };
-        for id in 1..=nodes {
-            cluster.start(id);
         }
-        cluster
     }
 
     /// Three members with that leader, everything settled.
@@ -154,6 +162,7 @@ impl Cluster {
     pub fn crash(&mut self, id: NodeId, kept: usize) {
         let node = self.node(id);
         node.core = None;
+        node.restored = 0;
         node.disk.crash(kept);
         node.works.clear();
         node.fetches.clear();
@@ -237,7 +246,9 @@ impl Cluster {
         let Some(work) = node.works.pop_front() else { return false };
         match work {
             Work::Apply(entries) => {
-                for entry in &entries {
+                // A newer snapshot may have come while a restore waited in the queue; it was taken in its place.
+                let restored = node.restored;
+                for entry in entries.iter().filter(|entry| entry.index() > restored) {
                     node.machine.apply(entry);
                     self.checks.applies(entry);
                 }
@@ -246,6 +257,7 @@ impl Cluster {
                 let snapshot = node.disk.snapshot.as_ref().expect("restored from a committed snapshot");
                 assert!(snapshot.last() >= last);
                 node.machine = snapshot.machine;
+                node.restored = snapshot.last().index;
             }
         }
         let applied = node.machine.applied.index;

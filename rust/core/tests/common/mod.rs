@@ -15,7 +15,9 @@ pub mod checks;
 pub mod cluster;
 pub mod disk;
 pub mod make;
+pub mod solo;
 
 pub use cluster::{Cluster, Node, Work};
 pub use disk::{Disk, Job, Machine, Snapshot};
 pub use make::*;
+pub use solo::{Solo, kinds};
