@@ -394,8 +394,14 @@ impl<F: Files> Shared<F> {
         self.durable.store(target, Ordering::Release);
         drop(turn);
         if self.state().releasable(target) {
-            let released = self.state_mut().release(target);
-            self.pool.retire(released, !self.options.background).map_err(|error| self.poison(error))?;
+            {
+                // Handed over with the state locked: two threads must not swap what they have taken out.
+                let mut state = self.state_mut();
+                self.pool.retire(state.release(target));
+            }
+            if !self.options.background {
+                self.pool.release_here().map_err(|error| self.poison(error))?;
+            }
         }
         Ok(())
     }

@@ -154,12 +154,9 @@ impl MemFiles {
     #[must_use]
     pub fn flip(&self, name: &str, offset: u64, mask: u8) -> bool {
         let mut disk = self.lock();
-        let Some(inode) = disk.inode_mut(name) else { return false };
-        let Ok(at) = usize::try_from(offset) else { return false };
-        if at >= inode.shown.len() {
-            return false;
-        }
-        inode.shown[at] ^= mask;
+        let (Some(inode), Ok(at)) = (disk.inode_mut(name), usize::try_from(offset)) else { return false };
+        let Some(byte) = inode.shown.get_mut(at) else { return false };
+        *byte ^= mask;
         if let Some(byte) = inode.platter.get_mut(at) {
             *byte ^= mask;
         }
@@ -280,7 +277,6 @@ impl Disk {
     }
 }
 
-/// One in so many failures in `countdown`.
 fn fails(countdown: &mut Option<u64>) -> bool {
     match countdown {
         Some(0) => {

@@ -34,11 +34,26 @@ struct Inner<T> {
     /// In the order in which they have to go.
     retired: VecDeque<Arc<Segment<T>>>,
     next_epoch: u64,
+    /// The newest one that is in use.
+    taken_epoch: u64,
     /// The size of a segment that the writer will need soon.
     wanted: Option<u64>,
     making: bool,
     releasing: bool,
     stop: bool,
+}
+
+impl<T> Inner<T> {
+    /// Puts a segment with those that are ready. Epochs have to be used in ascending order; where a newer one is in use already,
+    /// this one has to get another.
+    fn offer(&mut self, segment: Arc<Segment<T>>) {
+        if segment.epoch < self.taken_epoch {
+            self.retired.push_back(segment);
+        } else {
+            let at = self.ready.partition_point(|other| other.epoch < segment.epoch);
+            self.ready.insert(at, segment);
+        }
+    }
 }
 
 impl<F: Files> Pool<F> {
@@ -50,6 +65,7 @@ impl<F: Files> Pool<F> {
                 ready: VecDeque::new(),
                 retired: VecDeque::new(),
                 next_epoch,
+                taken_epoch: 0,
                 wanted: None,
                 making: false,
                 releasing: false,
@@ -90,11 +106,15 @@ impl<F: Files> Pool<F> {
             let made = self.make(inner, capacity.max(needed));
             inner = self.lock();
             inner.making = false;
+            if let Ok(segment) = &made {
+                inner.taken_epoch = segment.epoch;
+            }
             self.changed.notify_all();
             drop(inner);
             return made;
         }
         let Some(segment) = inner.ready.pop_front() else { return Err(WalError::Closed) };
+        inner.taken_epoch = segment.epoch;
         drop(inner);
         if segment.capacity >= needed {
             return Ok(segment);
@@ -123,12 +143,15 @@ impl<F: Files> Pool<F> {
         zero(name, file, from, to, || self.lock().stop)
     }
 
-    /// Takes segments that the log does not need any more, oldest first; `here`: sees to them at once.
-    pub(crate) fn retire(&self, segments: Vec<Arc<Segment<F::File>>>, here: bool) -> Result<(), WalError> {
-        let mut inner = self.lock();
-        inner.retired.extend(segments);
+    /// Takes segments that the log does not need any more, oldest first. `release` sees to them.
+    pub(crate) fn retire(&self, segments: Vec<Arc<Segment<F::File>>>) {
+        self.lock().retired.extend(segments);
         self.changed.notify_all();
-        if here { self.release(inner) } else { Ok(()) }
+    }
+
+    /// Sees to what is retired, on this thread.
+    pub(crate) fn release_here(&self) -> Result<(), WalError> {
+        self.release(self.lock())
     }
 
     /// Recycles or removes what is retired. One after the other, each made durable: the log must lose its segments from the
@@ -152,9 +175,7 @@ impl<F: Files> Pool<F> {
             let ready = done?;
             inner.retired.pop_front();
             if let Some(ready) = ready {
-                // Epochs have to be used in ascending order, and one may have been made meanwhile.
-                let at = inner.ready.partition_point(|other| other.epoch < epoch);
-                inner.ready.insert(at, ready);
+                inner.offer(ready);
                 inner.wanted = None;
             }
             self.changed.notify_all();
@@ -210,8 +231,7 @@ impl<F: Files> Pool<F> {
             inner.making = false;
             // A failure shows when the writer needs the segment and tries by itself.
             if let Ok(segment) = made {
-                let at = inner.ready.partition_point(|other| other.epoch < segment.epoch);
-                inner.ready.insert(at, segment);
+                inner.offer(segment);
             }
             self.changed.notify_all();
         }

@@ -131,11 +131,12 @@ pub(crate) fn open<F: Files>(files: &F, options: &Options) -> Result<Opened<F::F
     }
     let Some(last) = scan.last else {
         let cut = scan.tail.as_ref().map(|tail| Cut {
-            segment: scan.segments[0].name.clone(),
+            segment: scan.segments.first().map(|segment| segment.name.clone()).unwrap_or_default(),
             offset: 0,
             reason: tail.reason.clone(),
         });
         remove_segments(files, &scan.segments)?;
+        remove_segments(files, &scan.unused)?;
         return create(files, options, next_epoch, cut);
     };
     let mut recovered = replay.finish(&scan)?;
@@ -145,6 +146,7 @@ pub(crate) fn open<F: Files>(files: &F, options: &Options) -> Result<Opened<F::F
     // and the one that takes its place.
     let end = if scan.position == 0 { scan.at.saturating_sub(1) } else { scan.at };
     remove_segments(files, &scan.segments[end + 1..])?;
+    remove_segments(files, &scan.unused)?;
     let segment = Arc::clone(&scan.segments[end]);
     recovered.last_time = last_time(&mut state, recovered.last)?;
     // Batches behind the end could be taken for the log's own once the gap before them is filled: leave that space alone.

@@ -44,6 +44,8 @@ pub(crate) struct Loose {
 /// How a scan ended.
 pub(crate) struct Scan<T> {
     pub segments: Vec<Arc<Segment<T>>>,
+    /// Segments without any batch: prepared and not in use. Not among `segments`.
+    pub unused: Vec<Arc<Segment<T>>>,
     /// The segment in which the log ends, as a position in `segments`.
     pub at: usize,
     /// Where in it the log ends.
@@ -103,16 +105,30 @@ pub(crate) fn scan<T: File>(
     segments: Vec<Arc<Segment<T>>>,
     mut visit: impl FnMut(&Batch<'_, T>) -> Result<(), String>,
 ) -> Result<Scan<T>, WalError> {
-    let mut firsts = Vec::with_capacity(segments.len());
-    for segment in &segments {
-        firsts.push(first_head(segment)?);
+    let (mut used, mut unused, mut firsts) = (Vec::new(), Vec::new(), Vec::new());
+    for segment in segments {
+        let first = first_head(&segment)?;
+        if first.is_some() || has_heads(&segment)? {
+            used.push(segment);
+            firsts.push(first);
+        } else {
+            unused.push(segment);
+        }
     }
     let salt = firsts.iter().flatten().next().map(|head| head.salt);
     // Without the first head nobody knows the number of the batch it belonged to. A segment becomes the first one only after
     // that head was durable, except in a log that has never been opened to the end: its number is 1.
     let mut expected = firsts.first().and_then(Option::as_ref).map_or(1, |head| head.sequence);
-    let mut scan =
-        Scan { segments, at: 0, position: 0, last: None, synced_through: 0, loose: VecDeque::new(), tail: None };
+    let mut scan = Scan {
+        segments: used,
+        unused,
+        at: 0,
+        position: 0,
+        last: None,
+        synced_through: 0,
+        loose: VecDeque::new(),
+        tail: None,
+    };
     let mut reason = String::new();
     for number in 0..scan.segments.len() {
         let segment = Arc::clone(&scan.segments[number]);
@@ -165,25 +181,17 @@ impl<T: File> Scan<T> {
         let (mut heads, mut synced) = (0, self.synced_through);
         let mut place = (self.at, self.position);
         for (number, segment) in self.segments.iter().enumerate().skip(self.at) {
-            let mut window = Window::new(segment);
-            let mut at = if number == self.at { self.position } else { 0 };
-            while at < segment.capacity {
-                let bytes = window.get(at, HEAD_BYTES as u64)?;
-                if let Ok(head) = Head::decode(&bytes)
-                    && head.epoch == segment.epoch
-                    && head.offset == at
-                    && salt.is_none_or(|salt| head.salt == salt)
-                    && head.sequence >= expected
-                {
+            let from = if number == self.at { self.position } else { 0 };
+            heads_in(segment, from, |head| {
+                if salt.is_none_or(|salt| head.salt == salt) && head.sequence >= expected {
                     if heads == 0 && reason.is_empty() {
                         // The segment before simply ended: it is this one that does not begin as it should.
-                        place = (number, if number == self.at { self.position } else { 0 });
+                        place = (number, from);
                     }
                     heads += 1;
                     synced = synced.max(head.synced_through);
                 }
-                at += PAGE;
-            }
+            })?;
         }
         let damage = synced >= expected;
         self.synced_through = synced;
@@ -205,6 +213,29 @@ fn first_head<T: File>(segment: &Segment<T>) -> Result<Option<Head>, WalError> {
         }
         _ => Ok(None),
     }
+}
+
+/// All heads that stand where they say, from a boundary on.
+fn heads_in<T: File>(segment: &Segment<T>, from: u64, mut visit: impl FnMut(&Head)) -> Result<(), WalError> {
+    let mut window = Window::new(segment);
+    let mut at = from;
+    while at < segment.capacity {
+        let bytes = window.get(at, HEAD_BYTES as u64)?;
+        if let Ok(head) = Head::decode(&bytes)
+            && head.epoch == segment.epoch
+            && head.offset == at
+        {
+            visit(&head);
+        }
+        at += PAGE;
+    }
+    Ok(())
+}
+
+fn has_heads<T: File>(segment: &Segment<T>) -> Result<bool, WalError> {
+    let mut found = false;
+    heads_in(segment, 0, |_| found = true)?;
+    Ok(found)
 }
 
 enum Bad {

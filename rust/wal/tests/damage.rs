@@ -129,6 +129,24 @@ fn a_missing_segment_is_refused() {
     }
 }
 
+/// A crash may leave a prepared segment that will never be used, with an epoch between those in use.
+#[test]
+fn a_segment_that_was_only_prepared_is_no_gap() {
+    let files = MemFiles::new(1);
+    files.put("log-0000000000000003", &vec![0; 64 << 10]);
+    let (wal, _) = try_small(&files).unwrap();
+    store(&wal, &[append(entries(1, 400, 1, 400))]);
+    drop(wal);
+    assert!(files.contents("log-0000000000000003").is_none());
+    assert!(files.contents("log-0000000000000005").is_some());
+    files.put("log-0000000000000003", &vec![0; 64 << 10]);
+    // Recycled: full of what another epoch left.
+    files.put("log-0000000000000002", &files.contents("log-0000000000000005").unwrap());
+    let (wal, _) = try_small(&files).unwrap();
+    assert_eq!(read_all(&wal).len(), 400);
+    assert!(files.contents("log-0000000000000003").is_none());
+}
+
 #[test]
 fn a_flip_in_an_older_segment_is_refused() {
     let files = MemFiles::new(1);

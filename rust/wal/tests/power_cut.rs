@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use common::{Random, entries_of, full, options, payload, read_all};
 use d_engine_raft::{Entry, HardState, Index, LogId, Persist};
 use d_engine_wal::mem::MemFiles;
-use d_engine_wal::{Recovered, Wal, Written};
+use d_engine_wal::{Options, Recovered, Wal, Written};
 
 const QUICK_CASES: u64 = 350;
 const FULL_CASES: u64 = 4_000;
@@ -185,7 +185,8 @@ impl Case {
     }
 }
 
-fn run(seed: u64) -> (u64, u64) {
+fn run(seed: u64, background: bool) -> (u64, u64) {
+    let options = || Options { background, ..options(64 << 10) };
     let files = MemFiles::new(seed);
     let mut case = Case { random: Random(seed), history: vec![Model::default()], confirmed: 0 };
     let mut cuts = 0;
@@ -194,7 +195,7 @@ fn run(seed: u64) -> (u64, u64) {
         if case.chance(5) {
             files.cut_after(case.random.below(12));
         }
-        let opened = Wal::open(files.clone(), options(64 << 10));
+        let opened = Wal::open(files.clone(), options());
         if let Ok((wal, found)) = opened {
             let read = read_all(&wal);
             assert!(
@@ -222,7 +223,7 @@ fn run(seed: u64) -> (u64, u64) {
             cuts += 1;
         }
     }
-    let (wal, found) = Wal::open(files, options(64 << 10)).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    let (wal, found) = Wal::open(files, options()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     let read = read_all(&wal);
     assert!(case.history.iter().any(|model| model.fits(&found, &read)), "seed {seed}: at the end {found:?}");
     (cuts, case.confirmed)
@@ -233,10 +234,18 @@ fn nothing_that_was_confirmed_is_lost() {
     let cases = if full() { FULL_CASES } else { QUICK_CASES };
     let (mut cuts, mut confirmed) = (0, 0);
     for seed in 0..cases {
-        let (more_cuts, more_confirmed) = run(seed);
+        let (more_cuts, more_confirmed) = run(seed, false);
         cuts += more_cuts;
         confirmed += more_confirmed;
     }
     println!("{cuts} power cuts, {confirmed} confirmed syncs, none lost");
     assert!(cuts > cases * 2);
+}
+
+/// The same with segments made and released on a thread, whose work the cuts hit wherever it happens to be.
+#[test]
+fn nothing_that_was_confirmed_is_lost_with_a_thread_beside() {
+    for seed in 0..if full() { 1_000 } else { 60 } {
+        run(1_000_000 + seed, true);
+    }
 }
