@@ -196,14 +196,12 @@ pub enum NodeError {
         why: String,
     },
     /// A read or another wait took longer than allowed.
-    #[error("node {node}: {what} took longer than {seconds} s")]
+    #[error("node {node}: {what}")]
     Deadline {
         /// The node.
         node: NodeId,
-        /// What was waited for.
+        /// What was waited for, and for how long.
         what: String,
-        /// The time allowed.
-        seconds: f64,
     },
     /// A plugin's callback failed on this node.
     #[error("node {node}: {failure}")]

@@ -3,15 +3,22 @@
 #![forbid(unsafe_code)]
 
 mod config;
+pub mod driver;
 mod error;
+mod local;
 mod metrics;
 mod node;
+mod runtime;
+mod snapshot;
 mod status;
+pub mod storage;
 pub mod traits;
 
 pub use config::{MAX_ENTRY_BYTES, NodeConfig, micros};
 pub use error::{NodeError, PluginFailure, StorageError, TransportError};
+pub use local::{LocalNetwork, LocalTransport};
 pub use metrics::Metrics;
-pub use node::{CloseReport, Completion, Consistency, NodeParts, Outcome, ProposeDone, QueryDone, cluster_id};
+pub use node::{CloseReport, Completion, Consistency, Node, NodeParts, Outcome, ProposeDone, QueryDone, cluster_id};
+pub use snapshot::SnapshotHead;
 pub use status::{Change, FollowerProgress, Status, Summary};
 pub use traits::*;

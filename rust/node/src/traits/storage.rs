@@ -9,7 +9,8 @@ use d_engine_raft::{
 
 use crate::error::StorageError;
 
-/// Whose storage it is. Written once, at first start.
+/// Whose storage it is. Written once, at first start. A proposed one without initial members is for a storage that must hold
+/// one already: an empty one refuses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The node's number.
@@ -109,6 +110,14 @@ pub trait LogStore: Send + Sync {
     /// # Errors
     /// The node stops.
     fn purge(&self, upto: LogId) -> Result<(), StorageError>;
+
+    /// Nothing has been written for a while: the moment to vouch for the last batch. Ordered like a write.
+    ///
+    /// # Errors
+    /// The node stops.
+    fn idle(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
 }
 
 /// Where a plain log store begins and ends.
@@ -229,6 +238,15 @@ pub trait SnapshotWriter: Send {
     /// # Errors
     /// Logged.
     fn abort(self: Box<Self>) -> Result<(), StorageError>;
+
+    /// Bytes written before, for a partial one that is to be continued by another process: without them (`None`) it begins
+    /// again, because what was not seen cannot be vouched for.
+    ///
+    /// # Errors
+    /// It begins again.
+    fn read_back(&mut self, _offset: u64, _limit: usize) -> Result<Option<Bytes>, StorageError> {
+        Ok(None)
+    }
 }
 
 /// One snapshot that is being read.

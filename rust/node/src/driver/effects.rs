@@ -1,0 +1,89 @@
+//! From the core's effects to actions.
+
+use d_engine_raft::{Effect, Entry, Event, Input, Micros, Reply};
+
+use super::Driver;
+use super::types::{Action, Calls, Failure, Raft, Unknown};
+
+impl<C: Raft, K: Calls> Driver<C, K> {
+    pub(super) fn step(&mut self, now: Micros, input: Input, out: &mut Vec<Action<K>>) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core.step(now, input, &mut effects);
+        for effect in effects.drain(..) {
+            self.carry(now, effect, out);
+        }
+        self.effects = effects;
+    }
+
+    fn carry(&mut self, now: Micros, effect: Effect, out: &mut Vec<Action<K>>) {
+        match effect {
+            Effect::Persist(persist) => out.push(Action::Persist(persist)),
+            Effect::Fetch { id, lo, hi, max_bytes } => out.push(Action::Fetch { id, lo, hi, max_bytes }),
+            Effect::Send(message) => out.push(Action::Send(message)),
+            Effect::Apply(entries) => self.hand_out(entries, out),
+            Effect::Restore(last) => {
+                self.handed = last.index;
+                self.proposals.restored(last, out);
+                self.policy.restored(last);
+                out.push(Action::Restore(last));
+                self.reads.release(self.handed, out);
+            }
+            Effect::Purge(upto) => out.push(Action::Purge(upto)),
+            Effect::SendSnapshot { to, at_least } => {
+                self.policy.sending(to, at_least);
+                out.push(Action::SendSnapshot { to, at_least });
+            }
+            Effect::Reply(reply) => self.reply(now, reply, out),
+            Effect::Event(event) => self.event(event, out),
+        }
+    }
+
+    fn hand_out(&mut self, entries: Vec<Entry>, out: &mut Vec<Action<K>>) {
+        let Some(last) = entries.last().map(Entry::index) else { return };
+        if self.apply_stopped {
+            return;
+        }
+        self.handed = last;
+        let wanted = self.proposals.hand_out(&entries, out);
+        out.push(Action::Apply { entries, wanted });
+        self.reads.release(last, out);
+    }
+
+    fn reply(&mut self, now: Micros, reply: Reply, out: &mut Vec<Action<K>>) {
+        match reply {
+            Reply::Proposed { id, at } => {
+                if at.index <= self.handed {
+                    self.proposals.fail(id, Failure::Unknown(Unknown::Applied(at)), out);
+                } else if self.apply_stopped {
+                    self.proposals.fail(id, Failure::ApplyStopped, out);
+                } else {
+                    self.proposals.place(id, at);
+                }
+            }
+            Reply::Forwarded { id, to } => {
+                if let Some(entries) = self.proposals.forwarded(id, to) {
+                    out.push(Action::Forwarded { to, entries });
+                }
+            }
+            Reply::Refused { id, why } => {
+                let again = now + self.settings.refusal_pause;
+                if !self.reads.refused(id, again) {
+                    let closing = self.closing.refuses();
+                    self.proposals.refused(id, why, self.core.leader(), self.core.term(), again, closing, out);
+                }
+            }
+            Reply::ReadReady { id, index } => self.reads.ready(id, index, self.handed, self.apply_stopped, out),
+            // Nobody waits for it: a close goes on either way.
+            Reply::Transferred { .. } => {}
+            Reply::Closed => self.finish(out),
+        }
+    }
+
+    fn event(&mut self, event: Event, out: &mut Vec<Action<K>>) {
+        if let Event::Changed { leader: Some(_), .. } = &event {
+            self.proposals.leader_changed();
+            self.reads.leader_changed();
+        }
+        out.push(Action::Event(event));
+    }
+}

@@ -1,0 +1,246 @@
+//! Proposals on their way: held until a leader is known, asked for, placed in the log, handed out with their entries.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use d_engine_raft::{Draft, Entry, Index, LogId, Micros, NodeId, Refusal, RequestId, Term};
+
+use super::take_if;
+use super::types::{Action, Calls, Failure, Piece, Unknown, Wanted};
+
+/// Not stepped yet: certainly not in any log.
+struct Held<P> {
+    draft: Draft,
+    waiter: P,
+    deadline: Option<Micros>,
+}
+
+/// Stepped, and no answer yet.
+struct Asked<P> {
+    /// Only of what may be passed on: what a leader certainly refused can be asked again.
+    copy: Option<Bytes>,
+    entries: usize,
+    forwarded: Option<NodeId>,
+    waiter: P,
+    deadline: Option<Micros>,
+}
+
+/// In the log, at the place of its key.
+struct Placed<P> {
+    id: RequestId,
+    end: Index,
+    /// Pieces have gone out.
+    begun: bool,
+    waiter: P,
+    deadline: Option<Micros>,
+}
+
+pub(super) struct Proposals<P> {
+    held: VecDeque<Held<P>>,
+    asked: BTreeMap<RequestId, Asked<P>>,
+    placed: BTreeMap<(Index, Term), Placed<P>>,
+    /// No asking before that, after a refusal.
+    paused_until: Micros,
+    /// No deadline is before that. A scan at the earliest one is cheaper than an ordered set, because most end in time.
+    earliest: Micros,
+}
+
+impl<P> Default for Proposals<P> {
+    fn default() -> Self {
+        Self {
+            held: VecDeque::new(),
+            asked: BTreeMap::new(),
+            placed: BTreeMap::new(),
+            paused_until: 0,
+            earliest: Micros::MAX,
+        }
+    }
+}
+
+/// Scans for what has expired come at least this far apart.
+const SCAN_INTERVAL: Micros = 10_000;
+
+impl<P> Proposals<P> {
+    pub(super) fn len(&self) -> usize {
+        self.held.len() + self.asked.len() + self.placed.len()
+    }
+
+    pub(super) fn hold(&mut self, draft: Draft, waiter: P, deadline: Option<Micros>) {
+        self.earliest = self.earliest.min(deadline.unwrap_or(Micros::MAX));
+        self.held.push_back(Held { draft, waiter, deadline });
+    }
+
+    pub(super) fn can_ask(&self, now: Micros) -> bool {
+        !self.held.is_empty() && now >= self.paused_until
+    }
+
+    pub(super) fn leader_changed(&mut self) {
+        self.paused_until = 0;
+    }
+
+    pub(super) fn deadline(&self, leader_known: bool) -> Option<Micros> {
+        let retry = if leader_known && !self.held.is_empty() { Some(self.paused_until) } else { None };
+        [retry, (self.earliest != Micros::MAX).then_some(self.earliest)].into_iter().flatten().min()
+    }
+
+    /// Everything that is held, as batches for one step.
+    pub(super) fn ask<K: Calls<Proposal = P>>(
+        &mut self,
+        last_id: &mut RequestId,
+        here: bool,
+        limit: usize,
+        out: &mut Vec<Action<K>>,
+    ) -> Vec<(RequestId, Draft)> {
+        let mut batches = Vec::with_capacity(self.held.len());
+        for Held { draft, waiter, deadline } in self.held.drain(..) {
+            if draft.size() > limit {
+                let failure = Failure::TooLargeToForward { size: draft.size(), limit };
+                out.push(Action::FailProposal { id: None, waiter, failure });
+                continue;
+            }
+            *last_id += 1;
+            let copy = (!here).then(|| Bytes::copy_from_slice(draft.as_bytes()));
+            self.asked.insert(*last_id, Asked { copy, entries: draft.len(), forwarded: None, waiter, deadline });
+            batches.push((*last_id, draft));
+        }
+        batches
+    }
+
+    pub(super) fn forwarded(&mut self, id: RequestId, to: NodeId) -> Option<usize> {
+        let asked = self.asked.get_mut(&id)?;
+        asked.forwarded = Some(to);
+        Some(asked.entries)
+    }
+
+    pub(super) fn place(&mut self, id: RequestId, at: LogId) {
+        if let Some(Asked { entries, waiter, deadline, .. }) = self.asked.remove(&id) {
+            let end = at.index + entries as u64;
+            self.placed.insert((at.index, at.term), Placed { id, end, begun: false, waiter, deadline });
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all of them plain facts about one refusal")]
+    pub(super) fn refused<K: Calls<Proposal = P>>(
+        &mut self,
+        id: RequestId,
+        why: Refusal,
+        leader: Option<NodeId>,
+        term: Term,
+        again: Micros,
+        closing: bool,
+        out: &mut Vec<Action<K>>,
+    ) {
+        let Some(Asked { copy, waiter, deadline, .. }) = self.asked.remove(&id) else { return };
+        let moving = matches!(why, Refusal::NotLeader | Refusal::Transferring);
+        let copied = copy.filter(|_| moving && !closing).and_then(|bytes| Draft::from_bytes(&bytes).ok());
+        if let Some(draft) = copied {
+            self.paused_until = again;
+            self.hold(draft, waiter, deadline);
+            return;
+        }
+        let failure =
+            if why == Refusal::NotLeader { Failure::NotLeader { leader, term } } else { Failure::Refused(why) };
+        out.push(Action::FailProposal { id: None, waiter, failure });
+    }
+
+    pub(super) fn fail<K: Calls<Proposal = P>>(&mut self, id: RequestId, failure: Failure, out: &mut Vec<Action<K>>) {
+        if let Some(Asked { waiter, .. }) = self.asked.remove(&id) {
+            out.push(Action::FailProposal { id: None, waiter, failure });
+        }
+    }
+
+    /// Finds who waits for which of `entries`, and fails those in whose place something else stands.
+    pub(super) fn hand_out<K: Calls<Proposal = P>>(
+        &mut self,
+        entries: &[Entry],
+        out: &mut Vec<Action<K>>,
+    ) -> Vec<Wanted<P>> {
+        let mut wanted = Vec::new();
+        let (Some(first), Some(last)) = (entries.first().map(Entry::index), entries.last().map(Entry::index)) else {
+            return wanted;
+        };
+        while let Some(slot) = self.placed.first_entry() {
+            let &(index, term) = slot.key();
+            if index > last {
+                break;
+            }
+            let mut placed = slot.remove();
+            let start = usize::try_from(index.saturating_sub(first)).unwrap_or(usize::MAX);
+            let stop = usize::try_from(placed.end.min(last + 1) - first).unwrap_or(usize::MAX);
+            let ours = entries[start..stop].iter().take_while(|entry| entry.term() == term).count();
+            let (id, deadline, range) = (placed.id, placed.deadline, start..start + ours);
+            if start + ours < stop {
+                let at = LogId::new(index + ours as u64, term);
+                let failure = Failure::Overwritten { at, by: entries[start + ours].term() };
+                if ours == 0 {
+                    let id = placed.begun.then_some(id);
+                    out.push(Action::FailProposal { id, waiter: placed.waiter, failure });
+                } else {
+                    wanted.push(Wanted { range, id, deadline, piece: Piece::Cut(placed.waiter, failure) });
+                }
+            } else if placed.end <= last + 1 {
+                wanted.push(Wanted { range, id, deadline, piece: Piece::Last(placed.waiter) });
+            } else {
+                wanted.push(Wanted { range, id, deadline, piece: Piece::More });
+                placed.begun = true;
+                self.placed.insert((last + 1, term), placed);
+            }
+        }
+        wanted
+    }
+
+    /// What a snapshot covers has no result here.
+    pub(super) fn restored<K: Calls<Proposal = P>>(&mut self, last: LogId, out: &mut Vec<Action<K>>) {
+        let behind = self.placed.split_off(&(last.index + 1, 0));
+        for Placed { id, begun, waiter, .. } in std::mem::replace(&mut self.placed, behind).into_values() {
+            let failure = Failure::Unknown(Unknown::Restored(last));
+            out.push(Action::FailProposal { id: begun.then_some(id), waiter, failure });
+        }
+    }
+
+    pub(super) fn fail_held<K: Calls<Proposal = P>>(&mut self, failure: &Failure, out: &mut Vec<Action<K>>) {
+        for Held { waiter, .. } in self.held.drain(..) {
+            out.push(Action::FailProposal { id: None, waiter, failure: *failure });
+        }
+    }
+
+    /// Fails what may stand in a log.
+    pub(super) fn fail_placed<K: Calls<Proposal = P>>(&mut self, failure: &Failure, out: &mut Vec<Action<K>>) {
+        for Asked { waiter, .. } in std::mem::take(&mut self.asked).into_values() {
+            out.push(Action::FailProposal { id: None, waiter, failure: *failure });
+        }
+        for Placed { id, begun, waiter, .. } in std::mem::take(&mut self.placed).into_values() {
+            out.push(Action::FailProposal { id: begun.then_some(id), waiter, failure: *failure });
+        }
+    }
+
+    pub(super) fn expire<K: Calls<Proposal = P>>(&mut self, now: Micros, term: Term, out: &mut Vec<Action<K>>) {
+        if now < self.earliest {
+            return;
+        }
+        let due = |deadline: Option<Micros>| deadline.is_some_and(|deadline| deadline <= now);
+        for _ in 0..self.held.len() {
+            let Some(held) = self.held.pop_front() else { break };
+            if due(held.deadline) {
+                let failure = Failure::NotLeader { leader: None, term };
+                out.push(Action::FailProposal { id: None, waiter: held.waiter, failure });
+            } else {
+                self.held.push_back(held);
+            }
+        }
+        for (_, Asked { waiter, forwarded, .. }) in take_if(&mut self.asked, |asked| due(asked.deadline)) {
+            let why = forwarded.map_or(Unknown::Closed, Unknown::Forwarded);
+            out.push(Action::FailProposal { id: None, waiter, failure: Failure::Unknown(why) });
+        }
+        for ((index, term), Placed { id, begun, waiter, .. }) in
+            take_if(&mut self.placed, |placed| due(placed.deadline))
+        {
+            let failure = Failure::Unknown(Unknown::Timeout(LogId::new(index, term)));
+            out.push(Action::FailProposal { id: begun.then_some(id), waiter, failure });
+        }
+        let held = self.held.iter().filter_map(|held| held.deadline);
+        let asked = self.asked.values().filter_map(|asked| asked.deadline);
+        let placed = self.placed.values().filter_map(|placed| placed.deadline);
+        self.earliest = held.chain(asked).chain(placed).min().map_or(Micros::MAX, |next| next.max(now + SCAN_INTERVAL));
+    }
+}

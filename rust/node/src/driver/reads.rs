@@ -1,0 +1,156 @@
+//! Reads on their way: waiting, asked for in rounds, ready once their index is handed out.
+
+use std::collections::BTreeMap;
+
+use d_engine_raft::{Index, Micros, RequestId};
+
+use super::take_if;
+use super::types::{Action, Calls, Failure};
+
+struct Reader<R> {
+    waiter: R,
+    deadline: Option<Micros>,
+}
+
+struct Round<R> {
+    readers: Vec<Reader<R>>,
+    retry_at: Micros,
+}
+
+pub(super) struct Reads<R> {
+    waiting: Vec<Reader<R>>,
+    rounds: BTreeMap<RequestId, Round<R>>,
+    ready: BTreeMap<Index, Vec<Reader<R>>>,
+    paused_until: Micros,
+    earliest: Micros,
+}
+
+impl<R> Default for Reads<R> {
+    fn default() -> Self {
+        Self {
+            waiting: Vec::new(),
+            rounds: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            paused_until: 0,
+            earliest: Micros::MAX,
+        }
+    }
+}
+
+/// Rounds under way at once; what comes meanwhile shares the next one.
+const MAX_ROUNDS: usize = 4;
+/// Scans for what has expired come at least this far apart.
+const SCAN_INTERVAL: Micros = 10_000;
+
+impl<R> Reads<R> {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+            + self.rounds.values().map(|round| round.readers.len()).sum::<usize>()
+            + self.ready.values().map(Vec::len).sum::<usize>()
+    }
+
+    pub(super) fn wait(&mut self, waiter: R, deadline: Option<Micros>) {
+        self.earliest = self.earliest.min(deadline.unwrap_or(Micros::MAX));
+        self.waiting.push(Reader { waiter, deadline });
+    }
+
+    pub(super) fn can_ask(&self, now: Micros) -> bool {
+        !self.waiting.is_empty() && self.rounds.len() < MAX_ROUNDS && now >= self.paused_until
+    }
+
+    pub(super) fn ask(&mut self, id: RequestId, retry_at: Micros) {
+        self.rounds.insert(id, Round { readers: std::mem::take(&mut self.waiting), retry_at });
+    }
+
+    pub(super) fn deadline(&self, leader_known: bool) -> Option<Micros> {
+        let ask =
+            (leader_known && !self.waiting.is_empty() && self.rounds.len() < MAX_ROUNDS).then_some(self.paused_until);
+        let retry = self.rounds.values().map(|round| round.retry_at).min();
+        [ask, retry, (self.earliest != Micros::MAX).then_some(self.earliest)].into_iter().flatten().min()
+    }
+
+    /// Another leader: what was asked of the old one may never be answered, so it is asked again, under a new id.
+    pub(super) fn leader_changed(&mut self) {
+        self.paused_until = 0;
+        self.ask_again(|_| true);
+    }
+
+    fn ask_again(&mut self, which: impl Fn(&Round<R>) -> bool) {
+        for (_, round) in take_if(&mut self.rounds, which) {
+            self.waiting.extend(round.readers);
+        }
+    }
+
+    /// Whether the id was a read's.
+    pub(super) fn refused(&mut self, id: RequestId, again: Micros) -> bool {
+        let Some(round) = self.rounds.remove(&id) else { return false };
+        self.waiting.extend(round.readers);
+        self.paused_until = again;
+        true
+    }
+
+    pub(super) fn ready<K: Calls<Read = R>>(
+        &mut self,
+        id: RequestId,
+        index: Index,
+        handed: Index,
+        stopped: bool,
+        out: &mut Vec<Action<K>>,
+    ) {
+        let Some(round) = self.rounds.remove(&id) else { return };
+        if index <= handed || stopped {
+            out.extend(round.readers.into_iter().map(|reader| Action::Query { waiter: reader.waiter, index }));
+        } else {
+            self.ready.entry(index).or_default().extend(round.readers);
+        }
+    }
+
+    /// Lets in those who waited for what is handed out now.
+    pub(super) fn release<K: Calls<Read = R>>(&mut self, handed: Index, out: &mut Vec<Action<K>>) {
+        while let Some(slot) = self.ready.first_entry() {
+            let index = *slot.key();
+            if index > handed {
+                break;
+            }
+            out.extend(slot.remove().into_iter().map(|reader| Action::Query { waiter: reader.waiter, index }));
+        }
+    }
+
+    pub(super) fn release_all<K: Calls<Read = R>>(&mut self, out: &mut Vec<Action<K>>) {
+        self.release(Index::MAX, out);
+    }
+
+    pub(super) fn fail_waiting<K: Calls<Read = R>>(&mut self, failure: &Failure, out: &mut Vec<Action<K>>) {
+        out.extend(self.waiting.drain(..).map(|reader| Action::FailRead { waiter: reader.waiter, failure: *failure }));
+    }
+
+    pub(super) fn fail_all<K: Calls<Read = R>>(&mut self, failure: &Failure, out: &mut Vec<Action<K>>) {
+        self.ask_again(|_| true);
+        for (_, readers) in std::mem::take(&mut self.ready) {
+            self.waiting.extend(readers);
+        }
+        self.fail_waiting(failure, out);
+    }
+
+    pub(super) fn expire<K: Calls<Read = R>>(&mut self, now: Micros, out: &mut Vec<Action<K>>) {
+        self.ask_again(|round| round.retry_at <= now);
+        if now < self.earliest {
+            return;
+        }
+        let due = |reader: &mut Reader<R>| reader.deadline.is_some_and(|deadline| deadline <= now);
+        let lists = std::iter::once(&mut self.waiting)
+            .chain(self.rounds.values_mut().map(|round| &mut round.readers))
+            .chain(self.ready.values_mut());
+        let mut next = Micros::MAX;
+        for list in lists {
+            out.extend(
+                list.extract_if(.., due)
+                    .map(|reader| Action::FailRead { waiter: reader.waiter, failure: Failure::Deadline }),
+            );
+            next = list.iter().filter_map(|reader| reader.deadline).fold(next, Micros::min);
+        }
+        self.rounds.retain(|_, round| !round.readers.is_empty());
+        self.ready.retain(|_, readers| !readers.is_empty());
+        self.earliest = if next == Micros::MAX { next } else { next.max(now + SCAN_INTERVAL) };
+    }
+}

@@ -1,0 +1,335 @@
+//! The core thread: the event loop of a node.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use d_engine_raft::{Core, Event, Micros, Role};
+
+use super::Queue;
+use super::apply::{ApplyQueue, ApplyTask};
+use super::calls::{RuntimeCalls, complete};
+use super::clock;
+use super::inbox::{Inbox, Item};
+use super::log::LogTask;
+use super::park::lock;
+use super::reader::FetchTask;
+use super::send::{Outbound, Outbox};
+use super::shared::Shared;
+use super::snapshots::SnapshotTask;
+use super::transfer::TransferInput;
+use super::watch::Watch;
+use crate::config::micros;
+use crate::driver::{Action, Driver, DriverInput, Failure, Raft, Unknown};
+use crate::metrics::{add, count};
+use crate::status::{FollowerProgress, Status, Summary};
+use crate::traits::{Level, Park, StateMachine};
+
+/// The queues of the other threads.
+pub struct Queues<S: StateMachine> {
+    pub log: Arc<Queue<LogTask>>,
+    pub reader: Arc<Queue<FetchTask>>,
+    pub apply: Arc<ApplyQueue<S>>,
+    pub snapshots: Arc<Queue<SnapshotTask>>,
+    pub transfers: Arc<Queue<TransferInput>>,
+}
+
+impl<S: StateMachine> Queues<S> {
+    /// Lets the other threads finish what they have.
+    pub fn close(&self) {
+        self.log.close();
+        self.reader.close();
+        self.apply.tasks.close();
+        self.snapshots.close();
+        self.transfers.close();
+    }
+
+    /// Lets them stop at once; whoever waits gets an answer.
+    pub fn abandon(&self, shared: &Arc<Shared>) {
+        drop(self.log.abandon());
+        drop(self.reader.abandon());
+        drop(self.snapshots.abandon());
+        drop(self.transfers.abandon());
+        self.apply.end(shared);
+    }
+}
+
+/// The thread's state.
+pub struct CoreLoop<S: StateMachine> {
+    pub shared: Arc<Shared>,
+    pub inbox: Arc<Inbox<S>>,
+    pub queues: Arc<Queues<S>>,
+    pub driver: Driver<Core, RuntimeCalls<S>>,
+    pub outbound: Outbound,
+    pub park: Box<dyn Park>,
+    pub watch: Watch,
+    outbox: Outbox,
+    actions: Vec<Action<RuntimeCalls<S>>>,
+    log: Vec<LogTask>,
+    apply: Vec<ApplyTask<S>>,
+    last_status: Arc<Mutex<Option<Status>>>,
+    stop: bool,
+}
+
+impl<S: StateMachine> CoreLoop<S> {
+    pub fn new(
+        shared: Arc<Shared>,
+        inbox: Arc<Inbox<S>>,
+        queues: Arc<Queues<S>>,
+        driver: Driver<Core, RuntimeCalls<S>>,
+        outbound: Outbound,
+        park: Box<dyn Park>,
+        last_status: Arc<Mutex<Option<Status>>>,
+    ) -> Self {
+        Self {
+            shared,
+            inbox,
+            queues,
+            driver,
+            outbound,
+            park,
+            watch: Watch::default(),
+            outbox: Outbox::default(),
+            actions: Vec::new(),
+            log: Vec::new(),
+            apply: Vec::new(),
+            last_status,
+            stop: false,
+        }
+    }
+
+    pub fn run(mut self) {
+        let mut items = Vec::new();
+        while !self.stop && !self.driver.closed() {
+            self.inbox.drain(&self.shared, &mut items);
+            // After draining: a lease or a timeout must never be judged by a time before what is about to be stepped.
+            let (now, wall) = (clock::now(), clock::wall());
+            for item in items.drain(..) {
+                self.take(now, wall, item);
+            }
+            self.driver.flush(now, wall, &mut self.actions);
+            self.publish();
+            self.carry_out();
+            self.expire(now);
+            let limit = if self.inbox.is_empty() { self.limit() } else { Some(Duration::ZERO) };
+            if !self.stop && !self.driver.closed() {
+                self.park.park(limit);
+                add(&self.shared.counters.core_wakeups, 1);
+            }
+        }
+        self.end();
+    }
+
+    fn take(&mut self, now: Micros, wall: u64, item: Item<S>) {
+        match item {
+            Item::Driver(input) => {
+                add(&self.shared.counters.core_steps, 1);
+                self.driver.handle(now, wall, input, &mut self.actions);
+            }
+            Item::Messages(messages) => {
+                count(&self.shared.counters.core_steps, messages.len());
+                for message in messages {
+                    self.driver.handle(now, wall, DriverInput::Message(message), &mut self.actions);
+                }
+            }
+            Item::Send(frames) => self.outbox.extend(frames),
+            // The asker may have gone meanwhile.
+            Item::Status(reply) => drop(reply.try_send(self.status(now))),
+            Item::WaitReady(done, deadline) => self.watch.wait_ready(&self.shared, done, deadline),
+            Item::NextChange(seen, done, deadline) => self.watch.next_change(&self.shared, seen, done, deadline),
+            Item::Stop => self.stop = true,
+        }
+    }
+
+    /// Before anything is carried out: who gets an answer must find a state that is not older.
+    fn publish(&mut self) {
+        let (role, term, leader) = self.driver.position();
+        let commit = Raft::commit(self.driver.core());
+        let (applied, ready) = (self.driver.applied().index, self.driver.ready());
+        let summary = Summary { role, term, leader, commit, applied, ready };
+        self.shared.set_summary(summary);
+        self.watch.update(&self.shared, &summary);
+    }
+
+    fn carry_out(&mut self) {
+        let mut actions = std::mem::take(&mut self.actions);
+        for action in actions.drain(..) {
+            self.carry(action);
+        }
+        self.actions = actions;
+        // The disk first: it takes longest.
+        if !self.log.is_empty() {
+            self.queues.log.push_all(self.log.drain(..));
+        }
+        let frames = self.outbox.take(&self.shared);
+        self.outbound.send(&self.shared, frames);
+        self.queues.apply.push(&self.shared, &mut self.apply);
+    }
+
+    fn carry(&mut self, action: Action<RuntimeCalls<S>>) {
+        let counters = &self.shared.counters;
+        match action {
+            Action::Persist(persist) => self.log.push(LogTask::Persist(persist)),
+            Action::Purge(upto) => self.log.push(LogTask::Purge(upto)),
+            Action::Fetch { id, lo, hi, max_bytes } => {
+                self.queues.reader.push(FetchTask { id, lo, hi, max_bytes });
+            }
+            Action::Send(message) => self.outbox.push(&self.shared, message),
+            Action::Apply { entries, wanted } => self.apply.push(ApplyTask::Apply { entries, wanted }),
+            Action::Restore(last) => self.apply.push(ApplyTask::Restore(last)),
+            Action::Query { waiter, index } => self.apply.push(ApplyTask::Query { query: waiter, index }),
+            Action::TakeSnapshot => self.apply.push(ApplyTask::TakeSnapshot),
+            Action::SendSnapshot { to, at_least } => {
+                let (_, term, _) = self.driver.position();
+                self.queues.transfers.push(TransferInput::Send { to, at_least, term });
+            }
+            Action::FailProposal { id, waiter, failure } => {
+                if matches!(failure, Failure::Unknown(Unknown::Timeout(_) | Unknown::Forwarded(_))) {
+                    add(&counters.expired, 1);
+                }
+                let error = self.shared.describe(&failure);
+                match id {
+                    Some(id) => self.apply.push(ApplyTask::Fail { id, proposal: waiter, error }),
+                    None => waiter.finish(&self.shared, Vec::new(), Some(error)),
+                }
+            }
+            Action::FailRead { waiter, failure } => {
+                if failure == Failure::Deadline {
+                    add(&counters.expired, 1);
+                }
+                waiter.fail(&self.shared, self.shared.describe(&failure));
+            }
+            Action::EndSnapshot { waiter, result } => {
+                complete(&self.shared, waiter, result.map_err(|failure| self.shared.describe(&failure)));
+            }
+            Action::Forwarded { entries, .. } => count(&counters.forwarded_entries, entries),
+            Action::ReadRound => add(&counters.read_rounds, 1),
+            Action::Event(event) => self.event(&event),
+            Action::Closed => {}
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        let counters = &self.shared.counters;
+        match event {
+            Event::Changed { role, term, leader } => {
+                match role {
+                    Role::Candidate => add(&counters.elections, 1),
+                    Role::Leader => add(&counters.leaderships, 1),
+                    Role::Follower | Role::PreCandidate => {}
+                }
+                self.shared.record_at(Level::Info, "core", Some(*term), None, || match leader {
+                    Some(leader) => format!("{role:?} in term {term}; node {leader} leads"),
+                    None => format!("{role:?} in term {term}; no leader is known"),
+                });
+            }
+            Event::Configured { index, configuration } => {
+                self.shared
+                    .record_at(Level::Info, "core", None, Some(*index), || format!("the members are {configuration}"));
+                self.shared.set_configuration(Arc::clone(configuration));
+                self.outbound.set_peers(&self.shared, &configuration.members);
+            }
+            Event::WipedMember { id, expected, found } => {
+                self.shared.record(Level::Error, "core", || {
+                    format!(
+                        "node {id} runs on storage {found}, the cluster knows it by {expected}: its disk was wiped or \
+                         exchanged, so neither its votes nor its acknowledgements count until it is added anew"
+                    )
+                });
+            }
+            Event::StorageStalled(stalled) => {
+                self.shared.record(Level::Warning, "core", || {
+                    if *stalled {
+                        "storage has not answered for storage_stall_timeout: this node does not lead".to_owned()
+                    } else {
+                        "storage answers again".to_owned()
+                    }
+                });
+            }
+            Event::StaleSnapshot(last) => {
+                self.shared
+                    .record(Level::Debug, "core", || format!("a snapshot of {last} is older than the state here"));
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Micros) {
+        if self.queues.apply.deadline().is_some_and(|due| due <= now) {
+            self.queues.apply.expire(&self.shared, now);
+        }
+        if self.watch.deadline().is_some_and(|due| due <= now) {
+            let driver = &self.driver;
+            self.watch.expire(&self.shared, now, || driver.core().status().missing);
+        }
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        let due = [self.driver.deadline(), self.queues.apply.deadline(), self.watch.deadline()];
+        due.into_iter().flatten().min().map(|due| clock::until(clock::now(), due))
+    }
+
+    fn status(&self, now: Micros) -> Status {
+        let core = self.driver.core().status();
+        let active = micros(self.shared.config.election_timeout.1);
+        let progress = core.progress.iter().map(|one| FollowerProgress {
+            id: one.id,
+            matched: one.matched,
+            next: one.next,
+            state: one.state,
+            active: one.heard.is_some_and(|heard| now.saturating_sub(heard) < active),
+        });
+        Status {
+            id: core.id,
+            role: core.role,
+            term: core.term,
+            leader: core.leader,
+            commit: core.commit,
+            applied: self.driver.applied().index,
+            last: core.last,
+            durable: core.durable,
+            purged: core.purged,
+            snapshot: core.snapshot,
+            configuration_index: core.configuration_index,
+            configuration: Arc::clone(&core.configuration),
+            missing: core.missing.clone(),
+            apply_error: self.shared.apply_failure(),
+            storage_stalled: core.storage_stalled,
+            progress: (core.role == Role::Leader).then(|| progress.collect()),
+        }
+    }
+
+    /// Every waiter is answered, and the other threads are told.
+    fn end(mut self) {
+        self.shared.closing.store(true, Ordering::Release);
+        *lock(&self.last_status) = Some(self.status(clock::now()));
+        self.driver.fail_everything(&mut self.actions);
+        self.carry_out();
+        self.watch.end(&self.shared);
+        if self.stop {
+            self.shared.stopped.store(true, Ordering::Release);
+            self.queues.abandon(&self.shared);
+        } else {
+            // Let what the transport took leave, a handover among it.
+            self.park.park(Some(Duration::ZERO));
+            self.queues.close();
+        }
+        self.outbound.close();
+        for item in self.inbox.end() {
+            end_item(&self.shared, item);
+        }
+    }
+}
+
+/// Answers whoever waits for an item that nobody takes.
+pub fn end_item<S: StateMachine>(shared: &Arc<Shared>, item: Item<S>) {
+    match item {
+        Item::Driver(DriverInput::Propose { waiter, .. }) => {
+            waiter.finish(shared, Vec::new(), Some(shared.closed()));
+        }
+        Item::Driver(DriverInput::Read { waiter, .. }) => waiter.fail(shared, shared.closed()),
+        Item::Driver(DriverInput::Snapshot { waiter, .. }) => complete(shared, waiter, Err(shared.closed())),
+        Item::WaitReady(done, _) => complete(shared, done, Err(shared.closed())),
+        Item::NextChange(_, done, _) => complete(shared, done, Err(shared.closed())),
+        _ => {}
+    }
+}

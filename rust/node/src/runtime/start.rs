@@ -1,0 +1,482 @@
+//! Starting a node: everything is taken, or nothing.
+
+use std::collections::HashMap;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use d_engine_raft::{Core, Incarnation, LogId, Member, NodeId, Start};
+
+use super::applier::{Applier, Position};
+use super::apply::ApplyQueue;
+use super::core_loop::{CoreLoop, Queues};
+use super::inbox::{Inbox, Item, NodeInbound};
+use super::log::LogWork;
+use super::park::CondvarPark;
+use super::recover::{Recovered, recover};
+use super::send::{self, Outbound};
+use super::snapshots::{StorageOrPlugin, restore_at_start};
+use super::threads::Threads;
+use super::transfer::Transfers;
+use super::{Queue, Shared, clock, reader, sidecar, snapshots};
+use crate::config::{NodeConfig, micros};
+use crate::driver::{Driver, DriverSettings, DriverStart};
+use crate::error::{NodeError, PluginFailure, StorageError};
+use crate::node::{NodeParts, cluster_id};
+use crate::status::Status;
+use crate::traits::{
+    Hello, Identity, Level, LogSink, LogStore, PROTOCOL_VERSION, Park, SnapshotStore, StateMachine, Storage,
+    ThreadHooks, Transport, TransportStart,
+};
+
+/// A node that runs.
+pub struct Running<S: StateMachine> {
+    pub shared: Arc<Shared>,
+    pub inbox: Arc<Inbox<S>>,
+    pub queues: Arc<Queues<S>>,
+    pub threads: Threads,
+    pub core: Threads,
+    pub storage: Option<Box<dyn Storage>>,
+    pub last_status: Arc<Mutex<Option<Status>>>,
+}
+
+/// What takes part in a start that may fail half-way.
+struct Taken {
+    storage: Box<dyn Storage>,
+    opened: bool,
+    transport: Option<Box<dyn Transport>>,
+    threads: Threads,
+}
+
+/// How long an undone start waits for its threads.
+const UNDO: Duration = Duration::from_secs(5);
+
+pub fn start<S: StateMachine>(parts: NodeParts<S>) -> Result<Running<S>, NodeError> {
+    let NodeParts { id, config, members, storage, machine, transport, log, hooks } = parts;
+    config.validate()?;
+    let mut taken = Taken { storage, opened: false, transport: Some(transport), threads: Threads::default() };
+    let queues = Arc::new(Queues::default());
+    let started = assemble(&mut taken, &queues, id, config, members, machine, log, hooks);
+    match started {
+        Ok((shared, inbox, core, last_status)) => Ok(Running {
+            shared,
+            inbox,
+            queues,
+            threads: taken.threads,
+            core,
+            storage: Some(taken.storage),
+            last_status,
+        }),
+        Err(error) => {
+            queues.close();
+            taken.threads.join(Instant::now() + UNDO);
+            if let Some(transport) = &mut taken.transport {
+                transport.close();
+            }
+            if taken.opened {
+                // The error that ended the start is worth more than one that follows from it.
+                let _ = taken.storage.close(true);
+            }
+            Err(error)
+        }
+    }
+}
+
+type Assembled<S> = (Arc<Shared>, Arc<Inbox<S>>, Threads, Arc<Mutex<Option<Status>>>);
+
+#[expect(clippy::too_many_arguments, reason = "the parts of a node, taken apart")]
+fn assemble<S: StateMachine>(
+    taken: &mut Taken,
+    queues: &Arc<Queues<S>>,
+    id: NodeId,
+    config: NodeConfig,
+    members: Vec<Member>,
+    machine: S,
+    log: Arc<dyn LogSink>,
+    hooks: Arc<dyn ThreadHooks>,
+) -> Result<Assembled<S>, NodeError> {
+    let hello = identify(taken, id, &config, members, log.as_ref())?;
+    let storage_failed = |error| NodeError::Storage { node: id, error };
+    let loaded = taken.storage.load().map_err(storage_failed)?;
+    let store = taken.storage.log().map_err(storage_failed)?;
+    let snapshots = taken.storage.snapshots().map_err(storage_failed)?;
+    let recovered = recover(&hello, loaded, store.as_ref(), snapshots.as_ref()).map_err(storage_failed)?;
+    let configuration = recovered.configurations.last().map_or_else(|| hello.initial.clone(), |(_, last)| last.clone());
+    let address = configuration.member(id).map(|member| member.address.clone()).unwrap_or_default();
+    let shared = Arc::new(Shared::new(config, hello, configuration.clone(), log, hooks));
+    let inbox = Arc::new(Inbox::default());
+    let mut spawner = Spawner { shared: &shared, inbox: &inbox, threads: &mut taken.threads };
+
+    let position = start_apply(&mut spawner, queues, machine, &recovered, &snapshots)?;
+    let inbound = NodeInbound {
+        shared: Arc::clone(&shared),
+        inbox: Arc::clone(&inbox),
+        transfers: Arc::clone(&queues.transfers),
+    };
+    let transport_failed = |error| NodeError::Transport { node: id, error };
+    let Some(transport) = &mut taken.transport else { return Err(shared.closed()) };
+    let begin = TransportStart { hello: shared.hello.clone(), address, inbound: Arc::new(inbound) };
+    let park = transport.start(begin).map_err(transport_failed)?;
+    transport.set_peers(&configuration.members).map_err(transport_failed)?;
+    let park: Box<dyn Park> = park.unwrap_or_else(|| Box::new(CondvarPark::default()));
+    inbox.set_unpark(park.unparker());
+
+    start_workers(&mut spawner, queues, &store, &snapshots)?;
+    let outbound = if transport.blocking() {
+        let queue = Arc::new(Queue::default());
+        let (taken_by_thread, shared_by_thread) = (Arc::clone(&queue), Arc::clone(&shared));
+        let Some(transport) = taken.transport.take() else { return Err(shared.closed()) };
+        spawner.spawn("send", move || send::run(&shared_by_thread, &taken_by_thread, transport))?;
+        Outbound::Thread(queue)
+    } else {
+        let Some(transport) = taken.transport.take() else { return Err(shared.closed()) };
+        Outbound::Here(transport)
+    };
+    let driver = make_driver(&shared, recovered, position)?;
+    let last_status = Arc::new(Mutex::new(None));
+    let core_loop = CoreLoop::new(
+        Arc::clone(&shared),
+        Arc::clone(&inbox),
+        Arc::clone(queues),
+        driver,
+        outbound,
+        park,
+        Arc::clone(&last_status),
+    );
+    let mut core = Threads::default();
+    let (panicked, left) = (Arc::clone(&shared), (Arc::clone(queues), Arc::clone(&inbox)));
+    core.spawn(
+        id,
+        "core",
+        move || core_loop.run(),
+        move |message| {
+            panicked.fail(NodeError::Panic { node: panicked.id, thread: "core".into(), message });
+            panicked.stopped.store(true, std::sync::atomic::Ordering::Release);
+            left.0.abandon(&panicked);
+            for item in left.1.end() {
+                super::end_item(&panicked, item);
+            }
+        },
+    )?;
+    Ok((shared, inbox, core, last_status))
+}
+
+/// Opens the storage and checks whose it is.
+fn identify(
+    taken: &mut Taken,
+    id: NodeId,
+    config: &NodeConfig,
+    members: Vec<Member>,
+    log: &dyn LogSink,
+) -> Result<Hello, NodeError> {
+    let given = !members.is_empty();
+    let initial = if given {
+        config.initial_configuration(id, members)?
+    } else {
+        d_engine_raft::Configuration {
+            members: Vec::new(),
+            outgoing: Vec::new(),
+            min_election_timeout: micros(config.election_timeout.0),
+        }
+    };
+    let proposed = Identity {
+        node: id,
+        cluster: config.cluster.clone(),
+        cluster_id: cluster_id(&config.cluster, &initial),
+        group: 0,
+        recovery_epoch: 0,
+        incarnation: Incarnation(random(id)?),
+        initial,
+    };
+    let storage_failed = |error| NodeError::Storage { node: id, error };
+    let stored = taken.storage.open(&proposed).map_err(storage_failed)?;
+    taken.opened = true;
+    if stored.node != id {
+        let place = "this storage".into();
+        return Err(storage_failed(StorageError::WrongNode { place, expected: id, found: stored.node }));
+    }
+    if stored.cluster != config.cluster {
+        let (expected, found) = (config.cluster.clone(), stored.cluster);
+        return Err(storage_failed(StorageError::WrongCluster { place: "this storage".into(), expected, found }));
+    }
+    let span = stored.initial.min_election_timeout;
+    if micros(config.election_timeout.0) < span {
+        return Err(NodeError::Config(vec![format!(
+            "the shortest election_timeout ({:?}) must not be below the {:?} that this cluster was started with: its \
+             leases rest on that",
+            config.election_timeout.0,
+            Duration::from_micros(span)
+        )]));
+    }
+    if given && stored.initial.members != proposed.initial.members && log.enabled(Level::Warning) {
+        let message = format!(
+            "peers is ignored, because this storage was started with other members: given {}; stored {}",
+            proposed.initial, stored.initial
+        );
+        let record = crate::traits::LogRecord {
+            level: Level::Warning,
+            part: "node",
+            message,
+            node: id,
+            term: None,
+            index: None,
+        };
+        log.log(record);
+    }
+    Ok(Hello {
+        node: id,
+        incarnation: stored.incarnation,
+        cluster: stored.cluster,
+        cluster_id: stored.cluster_id,
+        group: stored.group,
+        recovery_epoch: stored.recovery_epoch,
+        version: PROTOCOL_VERSION,
+        initial: stored.initial,
+    })
+}
+
+fn random(id: NodeId) -> Result<u128, NodeError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| NodeError::Storage {
+        node: id,
+        error: StorageError::io("drawing random numbers", std::io::Error::other(error.to_string())),
+    })?;
+    Ok(u128::from_le_bytes(bytes))
+}
+
+/// Starts threads whose panic stops the node.
+struct Spawner<'a, S: StateMachine> {
+    shared: &'a Arc<Shared>,
+    inbox: &'a Arc<Inbox<S>>,
+    threads: &'a mut Threads,
+}
+
+impl<S: StateMachine> Spawner<'_, S> {
+    fn spawn(&mut self, name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<(), NodeError> {
+        let hooked = Arc::clone(&self.shared.hooks);
+        let (shared, inbox) = (Arc::clone(self.shared), Arc::clone(self.inbox));
+        let run = move || {
+            hooked.started(name);
+            let ending = Ending(&*hooked, name);
+            work();
+            drop(ending);
+        };
+        self.threads.spawn(self.shared.id, name, run, move |message| {
+            shared.fail(NodeError::Panic { node: shared.id, thread: name.into(), message });
+            drop(inbox.push(Item::Stop));
+        })
+    }
+}
+
+/// Says that a thread ends, however it does.
+struct Ending<'a>(&'a dyn ThreadHooks, &'static str);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.ending(self.1);
+    }
+}
+
+/// Starts the apply thread, which first brings the machine to where the log goes on.
+fn start_apply<S: StateMachine>(
+    spawner: &mut Spawner<'_, S>,
+    queues: &Queues<S>,
+    mut machine: S,
+    recovered: &Recovered,
+    store: &Arc<dyn SnapshotStore>,
+) -> Result<LogId, NodeError> {
+    let (answer, answered) = sync_channel(1);
+    let begin = Beginning {
+        snapshot: recovered.snapshot_id(),
+        last: recovered.log.last,
+        initial: recovered.configurations.first().cloned(),
+    };
+    let mut applier = Applier {
+        shared: Arc::clone(spawner.shared),
+        inbox: Arc::clone(spawner.inbox),
+        queue: Arc::clone(&queues.apply),
+        snapshots: Arc::clone(&queues.snapshots),
+        store: Arc::clone(store),
+        position: Position {
+            last: LogId::ZERO,
+            time: 0,
+            configuration: begin.initial.clone().unwrap_or_else(|| (0, spawner.shared.hello.initial.clone())),
+        },
+        durable: false,
+        stopped: false,
+        partial: HashMap::new(),
+        in_hand: Vec::new(),
+    };
+    let facts = Facts { terms: recovered.log.clone(), configurations: recovered.configurations.clone() };
+    spawner.spawn("apply", move || {
+        let begun = begin.bring(&mut applier, &mut machine, &facts);
+        drop(facts);
+        let fine = begun.is_ok();
+        // Without somebody who waits for the answer, the start was given up.
+        if answer.send(begun).is_ok() && fine {
+            applier.run(machine);
+        }
+    })?;
+    answered.recv().unwrap_or_else(|_| Err(spawner.shared.failure().unwrap_or_else(|| spawner.shared.closed())))
+}
+
+struct Beginning {
+    snapshot: Option<LogId>,
+    last: u64,
+    initial: Option<(u64, d_engine_raft::Configuration)>,
+}
+
+struct Facts {
+    terms: crate::traits::Loaded,
+    configurations: Vec<(u64, d_engine_raft::Configuration)>,
+}
+
+impl Beginning {
+    fn bring<S: StateMachine>(
+        &self,
+        applier: &mut Applier<S>,
+        machine: &mut S,
+        facts: &Facts,
+    ) -> Result<LogId, NodeError> {
+        let node = applier.shared.id;
+        let plugin = |failure| NodeError::Plugin { node, failure };
+        let own = machine.applied().map_err(plugin)?;
+        applier.durable = own.is_some();
+        let covered = self.snapshot.map_or(0, |last| last.index);
+        if let Some((index, bytes)) = own.filter(|(index, _)| *index > 0 && *index >= covered) {
+            let (term, time) = sidecar::decode(&bytes).map_err(|why| {
+                plugin(PluginFailure::new(
+                    "StateMachine.applied",
+                    format!("the sidecar it gave back is not ours: {why}"),
+                ))
+            })?;
+            check_own(facts, self.last, LogId::new(index, term))
+                .map_err(|why| plugin(PluginFailure::new("StateMachine.applied", why)))?;
+            let configuration = facts.configurations.iter().rev().find(|(at, _)| *at <= index).cloned();
+            applier.position.last = LogId::new(index, term);
+            applier.position.time = time;
+            applier.position.configuration = configuration.unwrap_or_else(|| applier.position.configuration.clone());
+            return Ok(applier.position.last);
+        }
+        if let Some(last) = self.snapshot {
+            let head = restore_at_start(applier.store.as_ref(), machine, last).map_err(|error| match error {
+                StorageOrPlugin::Plugin(failure) => plugin(failure),
+                StorageOrPlugin::Storage(error) => NodeError::Storage { node, error },
+            })?;
+            applier.position = Position { last: head.last, time: head.time, configuration: head.configuration };
+            applier.settle(machine).map_err(plugin)?;
+        }
+        Ok(applier.position.last)
+    }
+}
+
+/// A machine that knows entries which the log does not hold has somebody else's state.
+fn check_own(facts: &Facts, last: u64, own: LogId) -> Result<(), String> {
+    if own.index > last {
+        return Err(format!(
+            "the state machine has applied entry {own}, but this node's log ends at {last}: state machine and storage do \
+             not belong together"
+        ));
+    }
+    let log = &facts.terms;
+    let known = if own.index == log.purged.index {
+        Some(log.purged.term)
+    } else {
+        log.term_runs.iter().rev().find(|(first, _)| *first <= own.index).map(|&(_, term)| term)
+    };
+    match known {
+        Some(term) if term != own.term => Err(format!(
+            "the state machine has applied entry {own}, but the log's entry there is of term {term}: state machine and \
+             storage do not belong together"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn start_workers<S: StateMachine>(
+    spawner: &mut Spawner<'_, S>,
+    queues: &Arc<Queues<S>>,
+    store: &Arc<dyn LogStore>,
+    snapshot_store: &Arc<dyn SnapshotStore>,
+) -> Result<(), NodeError> {
+    let work = Arc::new(LogWork::new(
+        Arc::clone(spawner.shared),
+        Arc::clone(spawner.inbox),
+        Arc::clone(&queues.log),
+        Arc::clone(store),
+    ));
+    let names: &[&'static str] = if store.pipelined() { &["log", "log-2"] } else { &["log"] };
+    for name in names {
+        let work = Arc::clone(&work);
+        spawner.spawn(name, move || work.run())?;
+    }
+    let (shared, inbox) = (Arc::clone(spawner.shared), Arc::clone(spawner.inbox));
+    let (queue, log) = (Arc::clone(&queues.reader), Arc::clone(store));
+    spawner.spawn("reader", move || reader::run(&shared, &inbox, &queue, &log))?;
+
+    let (shared, inbox) = (Arc::clone(spawner.shared), Arc::clone(spawner.inbox));
+    let (queue, transfers) = (Arc::clone(&queues.snapshots), Arc::clone(&queues.transfers));
+    let files = Arc::clone(snapshot_store);
+    spawner.spawn("snapshot", move || snapshots::run(&shared, &inbox, &queue, files.as_ref(), &transfers))?;
+
+    let transfers = Transfers::new(
+        Arc::clone(spawner.shared),
+        Arc::clone(spawner.inbox),
+        Arc::clone(snapshot_store),
+        Arc::clone(&queues.transfers),
+    );
+    spawner.spawn("transfer", move || transfers.run())
+}
+
+fn make_driver<S: StateMachine>(
+    shared: &Shared,
+    recovered: Recovered,
+    applied: LogId,
+) -> Result<Driver<Core, super::calls::RuntimeCalls<S>>, NodeError> {
+    let config = &shared.config;
+    let snapshot = recovered.snapshot_id();
+    let purged = recovered.log.purged;
+    let last_time = recovered.time();
+    #[expect(clippy::cast_possible_truncation, reason = "any 64 of the bits will do")]
+    let seed = random(shared.id)? as u64;
+    let start = Start {
+        id: shared.id,
+        incarnation: shared.hello.incarnation,
+        group: shared.hello.group,
+        seed,
+        hard_state: recovered.log.hard_state,
+        purged,
+        last: recovered.log.last,
+        term_runs: recovered.log.term_runs,
+        last_time,
+        configurations: recovered.configurations,
+        snapshot,
+        applied: applied.index,
+    };
+    let settings = DriverSettings {
+        id: shared.id,
+        forward: config.forward,
+        max_forward_bytes: crate::config::MAX_ENTRY_BYTES + d_engine_raft::HEADER_BYTES,
+        read_retry: micros(config.election_timeout.0),
+        refusal_pause: micros(config.heartbeat_interval),
+        snapshot_every_entries: config.snapshot_every_entries,
+        snapshot_every_bytes: config.snapshot_every_bytes,
+        trailing_entries: config.trailing_entries,
+        snapshot_pin_bytes: config.snapshot_pin_bytes,
+        pin_grace: 10_000_000,
+    };
+    let core = Core::new(clock::now(), config.settings(), start);
+    Ok(Driver::new(core, settings, &DriverStart { applied, snapshot, purged }))
+}
+
+impl<S: StateMachine> Default for Queues<S> {
+    fn default() -> Self {
+        Self {
+            log: Arc::default(),
+            reader: Arc::default(),
+            apply: Arc::new(ApplyQueue::default()),
+            snapshots: Arc::default(),
+            transfers: Arc::default(),
+        }
+    }
+}
