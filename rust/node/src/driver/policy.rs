@@ -17,7 +17,7 @@ struct Pin {
 }
 
 struct Waiter<N> {
-    waiter: N,
+    caller: N,
     deadline: Option<Micros>,
     /// The snapshot that was being made when it came is too old for it.
     after: u64,
@@ -104,7 +104,7 @@ impl<N> Policy<N> {
             out.push(Action::EndSnapshot { waiter, result: Ok(self.newest) });
             return;
         }
-        self.waiters.push(Waiter { waiter, deadline, after: self.begun });
+        self.waiters.push(Waiter { caller: waiter, deadline, after: self.begun });
         if !self.running {
             self.begin(applied, out);
         }
@@ -129,7 +129,7 @@ impl<N> Policy<N> {
         self.running = false;
         let begun = self.begun;
         let served = self.waiters.extract_if(.., |waiter| waiter.after < begun);
-        out.extend(served.map(|waiter| Action::EndSnapshot { waiter: waiter.waiter, result }));
+        out.extend(served.map(|waiter| Action::EndSnapshot { waiter: waiter.caller, result }));
         if !self.waiters.is_empty() {
             self.begin(applied, out);
         }
@@ -137,13 +137,13 @@ impl<N> Policy<N> {
 
     pub(super) fn fail_waiting<K: Calls<Snapshot = N>>(&mut self, failure: &Failure, out: &mut Vec<Action<K>>) {
         let waiters = self.waiters.drain(..);
-        out.extend(waiters.map(|waiter| Action::EndSnapshot { waiter: waiter.waiter, result: Err(*failure) }));
+        out.extend(waiters.map(|waiter| Action::EndSnapshot { waiter: waiter.caller, result: Err(*failure) }));
     }
 
     pub(super) fn expire<K: Calls<Snapshot = N>>(&mut self, now: Micros, out: &mut Vec<Action<K>>) {
         let due = |waiter: &mut Waiter<N>| waiter.deadline.is_some_and(|deadline| deadline <= now);
         let late = self.waiters.extract_if(.., due);
-        out.extend(late.map(|waiter| Action::EndSnapshot { waiter: waiter.waiter, result: Err(Failure::Deadline) }));
+        out.extend(late.map(|waiter| Action::EndSnapshot { waiter: waiter.caller, result: Err(Failure::Deadline) }));
     }
 
     /// A received snapshot replaces what is here, the log included.

@@ -104,12 +104,13 @@ impl<S: StateMachine> Applier<S> {
                     );
                 }
                 other => {
-                    self.apply(machine, std::mem::take(&mut entries), std::mem::take(&mut wanted));
+                    self.apply(machine, &entries, std::mem::take(&mut wanted));
+                    entries.clear();
                     self.other(machine, other);
                 }
             }
         }
-        self.apply(machine, entries, wanted);
+        self.apply(machine, &entries, wanted);
     }
 
     fn other(&mut self, machine: &mut S, task: ApplyTask<S>) {
@@ -133,7 +134,7 @@ impl<S: StateMachine> Applier<S> {
         }
     }
 
-    fn apply(&mut self, machine: &mut S, entries: Vec<Entry>, wanted: Vec<Wanted<Proposal<S::Output>>>) {
+    fn apply(&mut self, machine: &mut S, entries: &[Entry], wanted: Vec<Wanted<Proposal<S::Output>>>) {
         let Some(last) = entries.last() else { return };
         let (last, last_time) = (last.id(), last.time());
         if self.stopped {
@@ -144,11 +145,11 @@ impl<S: StateMachine> Applier<S> {
         let (ranges, slots) = self.sort(wanted);
         let plain = entries.iter().all(|entry| entry.kind() == EntryKind::Command);
         let applied = if plain {
-            self.call(machine, &entries, last, last_time, &ranges)
+            self.call(machine, entries, last, last_time, &ranges)
         } else {
             let commands: Vec<Entry> =
                 entries.iter().filter(|entry| entry.kind() == EntryKind::Command).cloned().collect();
-            let ranges = without_others(&entries, ranges);
+            let ranges = without_others(entries, ranges);
             let mut applied = self.call(machine, &commands, last, last_time, &ranges);
             if let Some((count, _)) = &mut applied.failure {
                 *count = commands.get(*count).map_or(entries.len(), |failed| {
@@ -159,7 +160,7 @@ impl<S: StateMachine> Applier<S> {
         };
         let through = applied.failure.as_ref().map_or(entries.len(), |(count, _)| (*count).min(entries.len()));
         self.advance(&entries[..through]);
-        self.finish(applied, slots, through, &entries);
+        self.finish(applied, slots, through, entries);
         let done = entries[..through].iter().map(Entry::size).sum::<usize>().min(bytes);
         self.inbox.report(DriverInput::Applied { last: self.position.last, bytes: done as u64 });
         if self.stopped {

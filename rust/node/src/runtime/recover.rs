@@ -2,9 +2,12 @@
 
 use d_engine_raft::{Configuration, HardState, Index, LogId, Persist, Term, WallMicros};
 
-use crate::error::StorageError;
+use super::applier::{Applier, Position};
+use super::sidecar;
+use super::snapshots::{StorageOrPlugin, restore_at_start};
+use crate::error::{NodeError, PluginFailure, StorageError};
 use crate::snapshot::SnapshotHead;
-use crate::traits::{Hello, Loaded, LogStore, SnapshotStore};
+use crate::traits::{Hello, Loaded, LogStore, SnapshotStore, StateMachine};
 
 /// Storage after the start's checks.
 pub struct Recovered {
@@ -110,4 +113,49 @@ fn reset(log: &mut Loaded, store: &dyn LogStore, head: &SnapshotHead) -> Result<
         configurations: Vec::new(),
     };
     Ok(())
+}
+
+impl<S: StateMachine> Applier<S> {
+    /// Brings the machine to where the log goes on: its own position, or the snapshot's.
+    pub(super) fn bring_up(&mut self, machine: &mut S, recovered: &Recovered) -> Result<LogId, NodeError> {
+        let node = self.shared.id;
+        let plugin = |failure| NodeError::Plugin { node, failure };
+        let own = machine.applied().map_err(plugin)?;
+        self.durable = own.is_some();
+        let covered = recovered.snapshot_id().map_or(0, |last| last.index);
+        if let Some((index, bytes)) = own.filter(|(index, _)| *index > 0 && *index >= covered) {
+            let wrong = |why| plugin(PluginFailure::new("StateMachine.applied", why));
+            let (term, time) = sidecar::decode(&bytes)
+                .map_err(|why| wrong(format!("the sidecar that it gave back is not ours: {why}")))?;
+            let last = LogId::new(index, term);
+            check_own(recovered, last).map_err(wrong)?;
+            let configuration =
+                recovered.configuration_at(index).unwrap_or_else(|| self.position.configuration.clone());
+            self.position = Position { last, time, configuration };
+        } else if let Some(last) = recovered.snapshot_id() {
+            let head = restore_at_start(self.store.as_ref(), machine, last).map_err(|error| match error {
+                StorageOrPlugin::Plugin(failure) => plugin(failure),
+                StorageOrPlugin::Storage(error) => NodeError::Storage { node, error },
+            })?;
+            self.position = Position { last: head.last, time: head.time, configuration: head.configuration };
+            self.settle(machine).map_err(plugin)?;
+        }
+        Ok(self.position.last)
+    }
+}
+
+/// A machine that knows entries which the log does not hold has somebody else's state.
+fn check_own(recovered: &Recovered, own: LogId) -> Result<(), String> {
+    let last = recovered.log.last;
+    match recovered.term_at(own.index) {
+        None if own.index > last => Err(format!(
+            "the state machine has applied entry {own}, but this node's log ends at {last}: state machine and storage do \
+             not belong together"
+        )),
+        Some(term) if term != own.term => Err(format!(
+            "the state machine has applied entry {own}, but the log's entry there is of term {term}: state machine and \
+             storage do not belong together"
+        )),
+        _ => Ok(()),
+    }
 }

@@ -15,13 +15,12 @@ use super::log::LogWork;
 use super::park::CondvarPark;
 use super::recover::{Recovered, recover};
 use super::send::{self, Outbound};
-use super::snapshots::{StorageOrPlugin, restore_at_start};
 use super::threads::Threads;
 use super::transfer::Transfers;
-use super::{Queue, Shared, clock, reader, sidecar, snapshots};
+use super::{Queue, Shared, clock, reader, snapshots};
 use crate::config::{NodeConfig, micros};
 use crate::driver::{Driver, DriverSettings, DriverStart};
-use crate::error::{NodeError, PluginFailure, StorageError};
+use crate::error::{NodeError, StorageError};
 use crate::node::{NodeParts, cluster_id};
 use crate::status::Status;
 use crate::traits::{
@@ -100,7 +99,7 @@ fn assemble<S: StateMachine>(
     let loaded = taken.storage.load().map_err(storage_failed)?;
     let store = taken.storage.log().map_err(storage_failed)?;
     let snapshots = taken.storage.snapshots().map_err(storage_failed)?;
-    let recovered = recover(&hello, loaded, store.as_ref(), snapshots.as_ref()).map_err(storage_failed)?;
+    let recovered = Arc::new(recover(&hello, loaded, store.as_ref(), snapshots.as_ref()).map_err(storage_failed)?);
     let configuration = recovered.configurations.last().map_or_else(|| hello.initial.clone(), |(_, last)| last.clone());
     let address = configuration.member(id).map(|member| member.address.clone()).unwrap_or_default();
     let shared = Arc::new(Shared::new(config, hello, configuration.clone(), log, hooks));
@@ -132,7 +131,7 @@ fn assemble<S: StateMachine>(
         let Some(transport) = taken.transport.take() else { return Err(shared.closed()) };
         Outbound::Here(transport)
     };
-    let driver = make_driver(&shared, recovered, position)?;
+    let driver = make_driver(&shared, &recovered, position)?;
     let last_status = Arc::new(Mutex::new(None));
     let core_loop = CoreLoop::new(
         Arc::clone(&shared),
@@ -282,15 +281,11 @@ fn start_apply<S: StateMachine>(
     spawner: &mut Spawner<'_, S>,
     queues: &Queues<S>,
     mut machine: S,
-    recovered: &Recovered,
+    recovered: &Arc<Recovered>,
     store: &Arc<dyn SnapshotStore>,
 ) -> Result<LogId, NodeError> {
     let (answer, answered) = sync_channel(1);
-    let begin = Beginning {
-        snapshot: recovered.snapshot_id(),
-        last: recovered.log.last,
-        initial: recovered.configurations.first().cloned(),
-    };
+    let initial = || (0, spawner.shared.hello.initial.clone());
     let mut applier = Applier {
         shared: Arc::clone(spawner.shared),
         inbox: Arc::clone(spawner.inbox),
@@ -300,97 +295,24 @@ fn start_apply<S: StateMachine>(
         position: Position {
             last: LogId::ZERO,
             time: 0,
-            configuration: begin.initial.clone().unwrap_or_else(|| (0, spawner.shared.hello.initial.clone())),
+            configuration: recovered.configurations.first().cloned().unwrap_or_else(initial),
         },
         durable: false,
         stopped: false,
         partial: HashMap::new(),
         in_hand: Vec::new(),
     };
-    let facts = Facts { terms: recovered.log.clone(), configurations: recovered.configurations.clone() };
+    let recovered = Arc::clone(recovered);
     spawner.spawn("apply", move || {
-        let begun = begin.bring(&mut applier, &mut machine, &facts);
-        drop(facts);
-        let fine = begun.is_ok();
+        let outcome = applier.bring_up(&mut machine, &recovered);
+        drop(recovered);
+        let fine = outcome.is_ok();
         // Without somebody who waits for the answer, the start was given up.
-        if answer.send(begun).is_ok() && fine {
+        if answer.send(outcome).is_ok() && fine {
             applier.run(machine);
         }
     })?;
     answered.recv().unwrap_or_else(|_| Err(spawner.shared.failure().unwrap_or_else(|| spawner.shared.closed())))
-}
-
-struct Beginning {
-    snapshot: Option<LogId>,
-    last: u64,
-    initial: Option<(u64, d_engine_raft::Configuration)>,
-}
-
-struct Facts {
-    terms: crate::traits::Loaded,
-    configurations: Vec<(u64, d_engine_raft::Configuration)>,
-}
-
-impl Beginning {
-    fn bring<S: StateMachine>(
-        &self,
-        applier: &mut Applier<S>,
-        machine: &mut S,
-        facts: &Facts,
-    ) -> Result<LogId, NodeError> {
-        let node = applier.shared.id;
-        let plugin = |failure| NodeError::Plugin { node, failure };
-        let own = machine.applied().map_err(plugin)?;
-        applier.durable = own.is_some();
-        let covered = self.snapshot.map_or(0, |last| last.index);
-        if let Some((index, bytes)) = own.filter(|(index, _)| *index > 0 && *index >= covered) {
-            let (term, time) = sidecar::decode(&bytes).map_err(|why| {
-                plugin(PluginFailure::new(
-                    "StateMachine.applied",
-                    format!("the sidecar it gave back is not ours: {why}"),
-                ))
-            })?;
-            check_own(facts, self.last, LogId::new(index, term))
-                .map_err(|why| plugin(PluginFailure::new("StateMachine.applied", why)))?;
-            let configuration = facts.configurations.iter().rev().find(|(at, _)| *at <= index).cloned();
-            applier.position.last = LogId::new(index, term);
-            applier.position.time = time;
-            applier.position.configuration = configuration.unwrap_or_else(|| applier.position.configuration.clone());
-            return Ok(applier.position.last);
-        }
-        if let Some(last) = self.snapshot {
-            let head = restore_at_start(applier.store.as_ref(), machine, last).map_err(|error| match error {
-                StorageOrPlugin::Plugin(failure) => plugin(failure),
-                StorageOrPlugin::Storage(error) => NodeError::Storage { node, error },
-            })?;
-            applier.position = Position { last: head.last, time: head.time, configuration: head.configuration };
-            applier.settle(machine).map_err(plugin)?;
-        }
-        Ok(applier.position.last)
-    }
-}
-
-/// A machine that knows entries which the log does not hold has somebody else's state.
-fn check_own(facts: &Facts, last: u64, own: LogId) -> Result<(), String> {
-    if own.index > last {
-        return Err(format!(
-            "the state machine has applied entry {own}, but this node's log ends at {last}: state machine and storage do \
-             not belong together"
-        ));
-    }
-    let log = &facts.terms;
-    let known = if own.index == log.purged.index {
-        Some(log.purged.term)
-    } else {
-        log.term_runs.iter().rev().find(|(first, _)| *first <= own.index).map(|&(_, term)| term)
-    };
-    match known {
-        Some(term) if term != own.term => Err(format!(
-            "the state machine has applied entry {own}, but the log's entry there is of term {term}: state machine and \
-             storage do not belong together"
-        )),
-        _ => Ok(()),
-    }
 }
 
 fn start_workers<S: StateMachine>(
@@ -430,7 +352,7 @@ fn start_workers<S: StateMachine>(
 
 fn make_driver<S: StateMachine>(
     shared: &Shared,
-    recovered: Recovered,
+    recovered: &Recovered,
     applied: LogId,
 ) -> Result<Driver<Core, super::calls::RuntimeCalls<S>>, NodeError> {
     let config = &shared.config;
@@ -447,9 +369,9 @@ fn make_driver<S: StateMachine>(
         hard_state: recovered.log.hard_state,
         purged,
         last: recovered.log.last,
-        term_runs: recovered.log.term_runs,
+        term_runs: recovered.log.term_runs.clone(),
         last_time,
-        configurations: recovered.configurations,
+        configurations: recovered.configurations.clone(),
         snapshot,
         applied: applied.index,
     };

@@ -68,8 +68,13 @@ impl DirectorySnapshots {
     }
 
     fn coming(&self, meta: &SnapshotMeta) -> PathBuf {
-        let digest: String = meta.digest.unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect();
-        self.path.join(format!("{COMING}{}-{}-{}-{digest}.tmp", meta.last.index, meta.last.term, meta.size))
+        let mut name = format!("{COMING}{}-{}-{}-", meta.last.index, meta.last.term, meta.size);
+        for byte in meta.digest.unwrap_or_default() {
+            name.extend(char::from_digit(u32::from(byte >> 4), 16));
+            name.extend(char::from_digit(u32::from(byte & 15), 16));
+        }
+        name.push_str(".tmp");
+        self.path.join(name)
     }
 }
 
