@@ -42,10 +42,15 @@ class AsyncRaft(NodeBase[C, R]):
     async def close(self, *, handover: bool = True, timeout: float | None = None) -> None:
         """As `Raft.close`, on a thread of its own; every outstanding await, on every loop, gets its result or error."""
         limit = self._seconds(timeout)
-        try:
-            await run_in_thread(f"d-engine-{self._id}-close", lambda: self._close(handover=handover, timeout=limit))
-        finally:
-            self._let_go()
+
+        def end() -> None:
+            # On that thread too: cancelling this await must not leave other awaits without their answers.
+            try:
+                self._close(handover=handover, timeout=limit)
+            finally:
+                self._let_go()
+
+        await run_in_thread(f"d-engine-{self._id}-close", end)
 
     def close_at_exit(self) -> None:
         """The interpreter is about to go. For this package only."""
