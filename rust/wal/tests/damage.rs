@@ -181,6 +181,7 @@ fn a_damaged_entry_is_not_given_to_a_reader() {
 #[test]
 fn batches_behind_a_repaired_tail_stay_gone() {
     for seed in 0..if full() { 400 } else { 40 } {
+        let term = 1 + seed % 2;
         let files = MemFiles::new(seed);
         let (wal, _) = try_small(&files).unwrap();
         store(&wal, &[append(entries(1, 3, 1, 200))]);
@@ -192,17 +193,36 @@ fn batches_behind_a_repaired_tail_stay_gone() {
         let (wal, found) = try_small(&files).unwrap();
         assert_eq!(found.last.index, 3);
         assert_eq!(found.cut.unwrap().offset, 2 * PAGE);
-        // The same place in the log again, of another term and of the same size.
-        store(&wal, &[append(entries(4, 5, 2, 200))]);
+        // The same place in the log again, and the same size; even the same term fits.
+        store(&wal, &[append(entries(4, 5, term, 200))]);
         drop(wal);
         files.power_cut(seed);
         let (wal, found) = try_small(&files).unwrap();
-        assert_eq!(found.last, LogId::new(5, 2));
-        same(&read_all(&wal)[3..], &entries(4, 5, 2, 200));
-        store(&wal, &[append(entries(6, 6, 2, 1))]);
+        assert_eq!(found.last, LogId::new(5, term));
+        same(&read_all(&wal)[3..], &entries(4, 5, term, 200));
+        store(&wal, &[append(entries(6, 6, term, 1))]);
         drop(wal);
-        assert_eq!(try_small(&files).unwrap().1.last, LogId::new(6, 2));
+        assert_eq!(try_small(&files).unwrap().1.last, LogId::new(6, term));
     }
+}
+
+/// A head may reach the disk while its records do not, where good records of the same indexes stood before.
+#[test]
+fn a_head_over_the_records_of_another_batch_is_a_torn_tail() {
+    let of_term = |term| {
+        let files = MemFiles::new(1);
+        let (wal, _) = try_small(&files).unwrap();
+        store(&wal, &[append(entries(1, 3, term, 200))]);
+        files.contents(FIRST).unwrap()
+    };
+    let (old, mut torn) = (of_term(1), of_term(2));
+    let records = usize::try_from(PAGE).unwrap() + 160;
+    torn[records..].copy_from_slice(&old[records..]);
+    let files = MemFiles::new(1);
+    files.put(FIRST, &torn);
+    let (_, found) = try_small(&files).unwrap();
+    assert_eq!(found.last, LogId::ZERO);
+    assert!(found.cut.is_some());
 }
 
 #[test]

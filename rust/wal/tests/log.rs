@@ -8,6 +8,7 @@ use d_engine_raft::{Configuration, Draft, EntryKind, HardState, LogId, Member, M
 use d_engine_wal::mem::MemFiles;
 use d_engine_wal::{Options, Wal, WalError};
 
+/// Class 1: term and vote are as durable as entries.
 #[test]
 fn what_was_synced_is_there_after_a_power_cut() {
     let files = MemFiles::new(1);
@@ -25,6 +26,25 @@ fn what_was_synced_is_there_after_a_power_cut() {
     assert_eq!(found.last_time, 1_700_000_000_000_006);
     same(&read_all(&wal), &written);
     assert_eq!(written.len(), 6);
+}
+
+/// Class 2: a power cut leaves the old term with its vote or the new term with its vote, and entries never without the term
+/// they were written with.
+#[test]
+fn term_and_vote_change_in_one_piece() {
+    for seed in 0..100 {
+        let files = MemFiles::new(seed);
+        let (wal, _) = open(&files);
+        store(&wal, &[vote(4, Some(1))]);
+        wal.write(&[vote(5, None)]).unwrap();
+        wal.write(&[Persist { entries: entries(1, 20, 6, 300), ..vote(6, Some(3)) }]).unwrap();
+        drop(wal);
+        files.power_cut(seed);
+        let (_, found) = open(&files);
+        let HardState { term, vote } = found.hard_state;
+        assert!([(4, Some(1)), (5, None), (6, Some(3))].contains(&(term, vote)), "{found:?}");
+        assert_eq!(found.last.index, if term == 6 { 20 } else { 0 });
+    }
 }
 
 #[test]
@@ -79,6 +99,7 @@ fn an_empty_write_makes_no_batch_and_no_sync() {
     assert_eq!(files.operations(), before);
 }
 
+/// Class 33: reads never see what was replaced.
 #[test]
 fn truncation_survives_a_restart_and_old_entries_never_come_back() {
     let files = MemFiles::new(1);
@@ -96,7 +117,7 @@ fn truncation_survives_a_restart_and_old_entries_never_come_back() {
     let (wal, found) = open(&files);
     assert_eq!(found.term_runs, [(1, 1), (40, 3)]);
     same(&read_all(&wal), &expected);
-    // Class 33: a read that begins in the middle of what was replaced.
+    // A read that begins in the middle of what was replaced.
     same(&wal.read(40, 100, 1).unwrap().unwrap(), &entries(40, 41, 3, 30)[..1]);
 }
 
@@ -113,6 +134,7 @@ fn truncating_everything_leaves_an_empty_log() {
     assert!(read_all(&wal).is_empty());
 }
 
+/// Class 29: the snapshot's position, the hard state and the log behind it change in one piece.
 #[test]
 fn a_reset_empties_the_log_behind_the_snapshot_and_stays_after_a_restart() {
     let files = MemFiles::new(1);
@@ -173,6 +195,7 @@ fn purged_entries_are_gone_and_the_point_keeps_its_term() {
     assert!(found.term_runs.is_empty());
 }
 
+/// Class 29: the log never loses its beginning before the purge point says why.
 #[test]
 fn a_purge_gives_whole_segments_back_only_once_its_point_is_durable() {
     let files = MemFiles::new(1);

@@ -229,6 +229,7 @@ fn run(seed: u64, background: bool) -> (u64, u64) {
     (cuts, case.confirmed)
 }
 
+/// Class 37: what was acknowledged is never rolled back.
 #[test]
 fn nothing_that_was_confirmed_is_lost() {
     let cases = if full() { FULL_CASES } else { QUICK_CASES };
