@@ -11,6 +11,8 @@ use super::make::{ELECTION, message, seen, settings};
 /// Node 1 of a cluster whose other members are not there.
 pub struct Solo {
     pub cluster: Cluster,
+    /// Whether log reads wait to be answered by hand.
+    pub slow_reads: bool,
 }
 
 impl Solo {
@@ -31,7 +33,7 @@ impl Solo {
         cluster.node(1).disk.hard_state = state;
         cluster.node(1).disk.entries = log.into();
         cluster.start(1);
-        Self { cluster }
+        Self { cluster, slow_reads: false }
     }
 
     /// A leader of term `term + 1`, elected by node 2; its first entry is durable, and what it sent then is taken away.
@@ -42,21 +44,22 @@ impl Solo {
     pub fn leading_with(settings: &Settings, configuration: &Configuration, term: Term, log: Vec<Entry>) -> Self {
         let mut solo = Self::with(settings, configuration, term, log);
         solo.win();
-        solo.sent();
         solo
     }
 
-    /// Campaigns and is elected by all the others.
-    pub fn win(&mut self) {
+    /// Campaigns and is elected by all the others. What it says first as a leader.
+    pub fn win(&mut self) -> Vec<Message> {
         self.cluster.due(1);
         let term = self.term() + 1;
         for id in 2..=self.cluster.nodes.len() as u64 {
             self.hear(id, term, Body::PreVoteReply { granted: true });
         }
+        let mut first = Vec::new();
         for id in 2..=self.cluster.nodes.len() as u64 {
-            self.hear(id, term, Body::VoteReply { granted: true });
+            first.extend(self.hear(id, term, Body::VoteReply { granted: true }));
         }
         assert_eq!(self.role(), Role::Leader);
+        first
     }
 
     /// What a peer says, and what is sent at once (and, if the disk works by itself, after it).
@@ -82,6 +85,7 @@ impl Solo {
             let (persists, applies) = (node.auto_persist, node.auto_apply);
             let mut busy = persists && self.cluster.persist(1);
             busy |= applies && self.cluster.apply(1);
+            busy |= !self.slow_reads && self.cluster.answer_fetch(1);
             if !busy {
                 return;
             }
