@@ -119,14 +119,14 @@ impl Chaos {
     fn work(&mut self) {
         let id = self.any();
         match self.random.between(0, 3) {
-            0 => drop(self.cluster.answer_fetch(id)),
+            0 => _ = self.cluster.answer_fetch(id),
             1 if self.chance(30) => {
                 if let Some((to, _)) = self.cluster.node(id).sending.pop_front() {
                     self.cluster.step(id, Input::SnapshotSent { to, delivered: None });
                 }
             }
-            1 => drop(self.cluster.transfer_snapshot(id)),
-            _ => drop(self.cluster.apply(id)),
+            1 => _ = self.cluster.transfer_snapshot(id),
+            _ => _ = self.cluster.apply(id),
         }
     }
 
