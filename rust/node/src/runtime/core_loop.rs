@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use d_engine_raft::{Core, Event, Micros, Role};
+use d_engine_raft::{Core, Event, Micros, Role, Term};
 
 use super::Queue;
 use super::apply::{ApplyQueue, ApplyTask};
@@ -68,6 +68,7 @@ pub struct CoreLoop<S: StateMachine> {
     log: Vec<LogTask>,
     apply: Vec<ApplyTask<S>>,
     last_status: Arc<Mutex<Option<Status>>>,
+    seen_term: Term,
     stop: bool,
 }
 
@@ -94,6 +95,7 @@ impl<S: StateMachine> CoreLoop<S> {
             log: Vec::new(),
             apply: Vec::new(),
             last_status,
+            seen_term: 0,
             stop: false,
         }
     }
@@ -213,6 +215,9 @@ impl<S: StateMachine> CoreLoop<S> {
         let counters = &self.shared.counters;
         match event {
             Event::Changed { role, term, leader } => {
+                if std::mem::replace(&mut self.seen_term, *term) != *term {
+                    add(&counters.term_changes, 1);
+                }
                 match role {
                     Role::Candidate => add(&counters.elections, 1),
                     Role::Leader => add(&counters.leaderships, 1),

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub struct Tape {
     /// Called before each batch.
     pub gate: Option<Arc<dyn Fn() + Send + Sync>>,
     pub restored: usize,
+    /// Fails at the next command while set.
+    pub broken: Arc<AtomicBool>,
 }
 
 impl StateMachine for Tape {
@@ -41,7 +44,7 @@ impl StateMachine for Tape {
         let mut failure = None;
         for (at, entry) in batch.entries.iter().enumerate() {
             assert_eq!(entry.kind(), EntryKind::Command);
-            if entry.payload().starts_with(b"fail") {
+            if entry.payload().starts_with(b"fail") || self.broken.load(Ordering::Acquire) {
                 failure = Some((at, PluginFailure::new("StateMachine.apply", "told to fail")));
                 break;
             }
@@ -132,6 +135,11 @@ impl Cluster {
             cluster.start(id);
         }
         cluster
+    }
+
+    /// For nodes that are started one by one.
+    pub fn resize(&mut self, size: u64) {
+        self.size = size;
     }
 
     pub fn parts(&self, id: NodeId, storage: Box<dyn Storage>, machine: Tape) -> NodeParts<Tape> {
