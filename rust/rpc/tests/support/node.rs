@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use d_engine_node::{Frame, FrameError, Hello, Inbound, Payload, Transport, TransportStart, Unpark};
@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct Told {
     pub frames: Vec<Frame>,
+    /// Where each frame came.
+    pub threads: Vec<ThreadId>,
     pub warnings: Vec<String>,
     pub invalid: Vec<String>,
     pub unreachable: Vec<NodeId>,
@@ -79,7 +81,10 @@ impl Collector {
 
 impl Inbound for Collector {
     fn deliver(&self, frame: Frame) -> Result<(), FrameError> {
-        self.tell(|told| told.frames.push(frame));
+        self.tell(|told| {
+            told.frames.push(frame);
+            told.threads.push(std::thread::current().id());
+        });
         Ok(())
     }
 
@@ -123,6 +128,8 @@ pub struct Behaviour {
     pub busy: bool,
     /// Sends a heartbeat to that node at every interval.
     pub beat: Option<(NodeId, Duration)>,
+    /// The round before the first of these.
+    pub round: u64,
 }
 
 pub struct TestNode {
@@ -154,7 +161,7 @@ impl TestNode {
         let (todo, closed) = (Arc::clone(&work), Arc::clone(&heard));
         let thread = std::thread::spawn(move || {
             let mut next = Instant::now();
-            let mut round = 0;
+            let mut round = behaviour.round;
             loop {
                 for work in std::mem::take(&mut *todo.lock().unwrap()) {
                     work(&mut transport);
@@ -199,6 +206,10 @@ impl TestNode {
 
     pub fn member(&self) -> Member {
         member(self.id, &self.address.to_string())
+    }
+
+    pub fn core_thread(&self) -> ThreadId {
+        self.thread.as_ref().unwrap().thread().id()
     }
 
     pub fn beat(&self, to: NodeId, round: u64) {
