@@ -327,7 +327,7 @@ impl Cluster {
     }
 
     pub fn hand_over(&mut self, message: Message) {
-        if !self.cut.contains(&(message.from, message.to)) {
+        if !self.cut.contains(&(message.from, message.to)) && self.nodes.contains_key(&message.to) {
             let (to, wall) = (message.to, self.now);
             self.step(to, Input::Message { wall, message });
         }
