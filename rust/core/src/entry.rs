@@ -192,10 +192,7 @@ impl Entry {
     fn check(source: &[u8]) -> Result<(Self, usize), RecordError> {
         let length = Self::record_len(source)?;
         let (index, term) = (get_u64(source, 8), get_u64(source, 16));
-        let version = u16::from_le_bytes([source[6], source[7]]);
-        if version == 0 || version > RECORD_VERSION {
-            return Err(RecordError::Version { index, version });
-        }
+        check_version(source, index)?;
         let kind = match source[4] {
             0 => EntryKind::Noop,
             1 => EntryKind::Command,
@@ -296,6 +293,7 @@ impl Draft {
             if rest.len() < length {
                 return Err(RecordError::Truncated { needed: length, found: rest.len() });
             }
+            check_version(rest, 0)?;
             if rest[4] != EntryKind::Command as u8 {
                 // Only leaders make the other kinds, and never for somebody else.
                 return Err(RecordError::Kind { index: 0, kind: rest[4] });
@@ -339,6 +337,11 @@ impl Draft {
             record: block.slice(start..end),
         }));
     }
+}
+
+fn check_version(header: &[u8], index: Index) -> Result<(), RecordError> {
+    let version = u16::from_le_bytes([header[6], header[7]]);
+    if version == 0 || version > RECORD_VERSION { Err(RecordError::Version { index, version }) } else { Ok(()) }
 }
 
 fn get_u32(bytes: &[u8], at: usize) -> u32 {
