@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 AT_ONCE = 64
+FEW = 8
 WINDOW = 64
 BEAT = 0.02
 
@@ -49,11 +50,10 @@ class Work:
             self._burst = burst
 
     def allow_more(self) -> None:
-        """Lets some more lines go, if all that were allowed have been sent and have their outcome."""
+        """Lets a few more lines go, if all that were allowed have been sent."""
         with self._lock:
-            settled = len(self.outcomes.acknowledged) + len(self.outcomes.unknown)
-            if self._next == settled == self._allowed:
-                self._allowed = min(self._allowed + AT_ONCE, len(self.lines))
+            if self._next == self._allowed:
+                self._allowed = min(self._allowed + FEW, len(self.lines))
 
     @property
     def pace(self) -> float:

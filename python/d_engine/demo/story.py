@@ -1,5 +1,6 @@
 """What the demo does, in order: feed, kill the leader, bring a follower back by a snapshot, compare."""
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -46,6 +47,7 @@ class Story:
         self.work = work
         self.result = Result(lines=len(work.lines))
         self._tell = tell
+        self._killed = 0
 
     def run(self) -> Result:
         began = time.monotonic()
@@ -90,11 +92,14 @@ class Story:
         assert leader is not None
         terms = set(cluster.leaders)
         # Some lines go out all at once, so that the leader dies with proposals in its hands; feeding goes on meanwhile.
-        sent = work.sent
+        sent, settled = work.sent, work.settled
         work.allow(BURST_TO, burst=True)
         wait_until(lambda: work.sent > sent, within=PATIENCE, what="a burst of lines", every=0.0005)
+        with contextlib.suppress(TimeoutError):  # it dies a moment later, or when the first answers come
+            wait_until(lambda: work.settled > settled, within=0.003, what="", every=0.0005)
         self.result.in_flight_at_kill = work.sent - work.settled
         killed = time.monotonic()
+        self._killed = leader
         cluster.kill_node(leader)
         work.allow(STOP_AT)
         self._tell(f"kill -9 of node {leader}, the leader, with {self.result.in_flight_at_kill} lines in flight")
@@ -116,23 +121,27 @@ class Story:
         self._tell(f"node {leader} is back and has caught up")
 
     def _starve_follower(self) -> None:
-        cluster = self.cluster
-        leader = cluster.leader()
-        follower = next(node for node in NODES if node != leader)
-        held = cluster.said(follower)["last"]
+        cluster, work = self.cluster, self.work
+        follower = next(node for node in NODES if node not in (cluster.leader(), self._killed))
         cluster.stop_node(follower)
-        self._tell(f"node {follower} is stopped at index {held}")
-        self.work.allow(PURGED_BY)
+        held = max(child.call("status")["last"] for child in cluster.children.values())  # it has no more than that
+        self._tell(f"node {follower} is stopped at index {held} or before")
+        work.allow(PURGED_BY)
 
         def purged() -> int:
             return min(int(cluster.said(node).get("purged", 0)) for node in cluster.children)
 
-        target = round(len(self.work.lines) * PURGED_BY)
-        self._wait(lambda: purged() > held or self.work.settled >= target, "the log to be purged")
-        if purged() <= held:
-            for child in cluster.children.values():
-                child.call("snapshot")
-            self._wait(lambda: purged() > held, f"the log to be purged past index {held}")
+        def past() -> bool:
+            if purged() > held:
+                return True
+            if work.settled == work.sent >= round(len(work.lines) * PURGED_BY):
+                # The feed waits here: some more lines, and snapshots that were not due yet.
+                work.allow_more()
+                for child in cluster.children.values():
+                    child.call("snapshot")
+            return False
+
+        self._wait(past, f"the log to be purged past index {held}")
         self._tell(f"the log is purged up to index {purged()}: only a snapshot can bring node {follower} back")
         cluster.start_node(follower)
         self._wait(lambda: cluster.said(follower).get("restores", 0) > 0, f"node {follower} to get a snapshot")
