@@ -97,6 +97,8 @@ counters! {
     bytes_sent,
     /// Entry and snapshot bytes received.
     bytes_received,
+    /// Snapshot bytes received.
+    bytes_received_bulk,
     /// Frames dropped because a queue of this node was full.
     messages_dropped,
     /// Frames that the transport could not send.

@@ -107,6 +107,8 @@ pub struct Node<S: StateMachine> {
 
 /// A status is asked of the core thread, which waits for nothing; only a machine under heavy load needs longer.
 const STATUS_PATIENCE: Duration = Duration::from_millis(250);
+/// A close for ever: what can be added to a clock.
+const LONGEST_CLOSE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// What threads of a crashed node are waited for.
 const CRASH_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -211,7 +213,8 @@ impl<S: StateMachine> Node<S> {
 
     /// Makes a snapshot now, unless nothing was applied since the newest one; gives its index.
     pub fn snapshot(&self, timeout: Option<Duration>, done: Completion<Index>) {
-        let input = DriverInput::Snapshot { waiter: done, deadline: clock::deadline(timeout) };
+        let applied = self.shared.applied();
+        let input = DriverInput::Snapshot { waiter: done, deadline: clock::deadline(timeout), applied };
         self.push(Item::Driver(input));
     }
 
@@ -287,7 +290,7 @@ impl<S: StateMachine> Node<S> {
     /// Refuses new calls, waits for those under way, hands leadership over if asked to, and stops, all within `timeout`. What
     /// hangs in a plugin is left behind. Idempotent; a second caller waits for the first.
     pub fn close(&self, handover: bool, timeout: Duration) -> CloseReport {
-        let begun = Instant::now();
+        let (begun, timeout) = (Instant::now(), timeout.min(LONGEST_CLOSE));
         self.shared.closing.store(true, Ordering::Release);
         let mut running = lock(&self.running);
         let Some(mut parts) = running.take() else { return lock(&self.report).clone().unwrap_or_default() };

@@ -104,11 +104,11 @@ impl<C: Raft, K: Calls> Driver<C, K> {
                     self.reads.wait(waiter, deadline);
                 }
             }
-            DriverInput::Snapshot { waiter, deadline } => {
+            DriverInput::Snapshot { waiter, deadline, applied } => {
                 if self.closing.refuses() {
                     out.push(Action::EndSnapshot { waiter, result: Err(Failure::Closed) });
                 } else {
-                    self.policy.wanted(waiter, deadline, self.applied, out);
+                    self.policy.wanted(waiter, deadline, applied.max(self.applied.index), out);
                 }
             }
             DriverInput::Persisted(token) => self.step(now, Input::Persisted(token), out),

@@ -81,14 +81,14 @@ impl<N> Policy<N> {
         let due = self.every_entries > 0 && entries >= self.every_entries
             || self.every_bytes > 0 && self.bytes - self.tried_bytes >= self.every_bytes;
         if due && !self.running && !stopped {
-            self.begin(last, out);
+            self.begin(last.index, out);
         }
     }
 
-    fn begin<K: Calls<Snapshot = N>>(&mut self, applied: LogId, out: &mut Vec<Action<K>>) {
+    fn begin<K: Calls<Snapshot = N>>(&mut self, applied: Index, out: &mut Vec<Action<K>>) {
         self.running = true;
         self.begun += 1;
-        self.tried = applied.index;
+        self.tried = applied;
         self.tried_bytes = self.bytes;
         out.push(Action::TakeSnapshot);
     }
@@ -97,10 +97,10 @@ impl<N> Policy<N> {
         &mut self,
         waiter: N,
         deadline: Option<Micros>,
-        applied: LogId,
+        applied: Index,
         out: &mut Vec<Action<K>>,
     ) {
-        if applied.index <= self.newest {
+        if applied <= self.newest {
             out.push(Action::EndSnapshot { waiter, result: Ok(self.newest) });
             return;
         }
@@ -131,7 +131,7 @@ impl<N> Policy<N> {
         let served = self.waiters.extract_if(.., |waiter| waiter.after < begun);
         out.extend(served.map(|waiter| Action::EndSnapshot { waiter: waiter.caller, result }));
         if !self.waiters.is_empty() {
-            self.begin(applied, out);
+            self.begin(applied.index, out);
         }
     }
 

@@ -97,6 +97,8 @@ pub enum DriverInput<K: Calls> {
         waiter: K::Snapshot,
         /// Until when.
         deadline: Option<Micros>,
+        /// What the user has seen applied: a report of it may still be under way.
+        applied: Index,
     },
     /// Durable up to that token.
     Persisted(Token),

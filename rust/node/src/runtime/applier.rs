@@ -219,6 +219,7 @@ impl<S: StateMachine> Applier<S> {
         if let Some(entry) = entries.last() {
             self.position.last = entry.id();
             self.position.time = entry.time();
+            self.shared.set_applied(entry.index());
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use d_engine_raft::{Core, Event, Micros, Role, Term};
+use d_engine_raft::{Configuration, Core, Event, Micros, Role, Term};
 
 use super::Queue;
 use super::apply::{ApplyQueue, ApplyTask};
@@ -21,6 +21,7 @@ use super::transfer::TransferInput;
 use super::watch::Watch;
 use crate::config::micros;
 use crate::driver::{Action, Driver, DriverInput, Failure, Raft, Unknown};
+use crate::error::NodeError;
 use crate::metrics::{add, count};
 use crate::status::{FollowerProgress, Status, Summary};
 use crate::traits::{Level, Park, StateMachine};
@@ -109,6 +110,9 @@ impl<S: StateMachine> CoreLoop<S> {
             for item in items.drain(..) {
                 self.take(now, wall, item);
             }
+            if self.stop {
+                break;
+            }
             self.driver.flush(now, wall, &mut self.actions);
             self.publish();
             self.carry_out();
@@ -171,6 +175,15 @@ impl<S: StateMachine> CoreLoop<S> {
     fn carry(&mut self, action: Action<RuntimeCalls<S>>) {
         let counters = &self.shared.counters;
         match action {
+            // A node that stops like this says and writes nothing more.
+            Action::Persist(_)
+            | Action::Purge(_)
+            | Action::Fetch { .. }
+            | Action::Send(_)
+            | Action::Restore(_)
+            | Action::TakeSnapshot
+            | Action::SendSnapshot { .. }
+                if self.stop => {}
             Action::Persist(persist) => self.log.push(LogTask::Persist(persist)),
             Action::Purge(upto) => self.log.push(LogTask::Purge(upto)),
             Action::Fetch { id, lo, hi, max_bytes } => {
@@ -231,6 +244,7 @@ impl<S: StateMachine> CoreLoop<S> {
             Event::Configured { index, configuration } => {
                 self.shared
                     .record_at(Level::Info, "core", None, Some(*index), || format!("the members are {configuration}"));
+                self.check_own(configuration);
                 self.shared.set_configuration(Arc::clone(configuration));
                 self.outbound.set_peers(&self.shared, &configuration.members);
             }
@@ -255,6 +269,16 @@ impl<S: StateMachine> CoreLoop<S> {
                 self.shared
                     .record(Level::Debug, "core", || format!("a snapshot of {last} is older than the state here"));
             }
+        }
+    }
+
+    /// A wiped node learns of it from the configuration.
+    fn check_own(&self, configuration: &Configuration) {
+        let (node, found) = (self.shared.id, self.shared.hello.incarnation);
+        let known = configuration.member(node).and_then(|member| member.incarnation);
+        if let Some(expected) = known.filter(|known| *known != found) {
+            let error = NodeError::WipedMember { node, expected, found };
+            self.shared.record(Level::Error, "core", || error.to_string());
         }
     }
 
@@ -289,7 +313,7 @@ impl<S: StateMachine> CoreLoop<S> {
             term: core.term,
             leader: core.leader,
             commit: core.commit,
-            applied: self.driver.applied().index,
+            applied: self.shared.applied(),
             last: core.last,
             durable: core.durable,
             purged: core.purged,

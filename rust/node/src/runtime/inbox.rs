@@ -13,7 +13,9 @@ use crate::driver::DriverInput;
 use crate::metrics::{add, count, set};
 use crate::node::Completion;
 use crate::status::Change;
-use crate::traits::{Frame, FrameError, Inbound, Lane, Level, PROTOCOL_VERSION, Payload, StateMachine, Unpark};
+use crate::traits::{
+    Frame, FrameError, Inbound, Lane, Level, PROTOCOL_VERSION, Payload, SnapshotFrame, StateMachine, Unpark,
+};
 
 /// One thing for the core thread.
 pub enum Item<S: StateMachine> {
@@ -205,6 +207,10 @@ impl<S: StateMachine> Inbound for NodeInbound<S> {
                 self.inbox.push_frame(messages, bytes)
             }
             Payload::Snapshot(snapshot) => {
+                if let SnapshotFrame::Chunk { data, .. } = &snapshot {
+                    count(&counters.bytes_received, data.len());
+                    count(&counters.bytes_received_bulk, data.len());
+                }
                 if self.transfers.visit(|queue| queue.len()) >= MAX_TRANSFER_FRAMES {
                     Err(FrameError::Full)
                 } else if self.transfers.push(TransferInput::Frame(frame.from, snapshot)) {

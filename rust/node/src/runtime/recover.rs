@@ -140,6 +140,7 @@ impl<S: StateMachine> Applier<S> {
             self.position = Position { last: head.last, time: head.time, configuration: head.configuration };
             self.settle(machine).map_err(plugin)?;
         }
+        self.shared.set_applied(self.position.last.index);
         Ok(self.position.last)
     }
 }

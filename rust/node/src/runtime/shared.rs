@@ -1,6 +1,6 @@
 //! What all threads of a node share.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use d_engine_raft::{Configuration, Index, NodeId, Refusal, Term};
@@ -29,6 +29,8 @@ pub struct Shared {
     pub stopped: AtomicBool,
     failure: OnceLock<NodeError>,
     apply_failure: OnceLock<PluginFailure>,
+    /// Set by the apply thread before it tells anybody of a result: nobody sees an older one afterwards.
+    applied: AtomicU64,
     waiting_calls: AtomicUsize,
     waiting_bytes: AtomicUsize,
 }
@@ -54,13 +56,24 @@ impl Shared {
             stopped: AtomicBool::new(false),
             failure: OnceLock::new(),
             apply_failure: OnceLock::new(),
+            applied: AtomicU64::new(0),
             waiting_calls: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
         }
     }
 
     pub fn summary(&self) -> Summary {
-        *lock(&self.summary)
+        let summary = *lock(&self.summary);
+        let applied = self.applied();
+        Summary { applied, commit: summary.commit.max(applied), ..summary }
+    }
+
+    pub fn applied(&self) -> Index {
+        self.applied.load(Ordering::Acquire)
+    }
+
+    pub fn set_applied(&self, index: Index) {
+        self.applied.store(index, Ordering::Release);
     }
 
     pub fn set_summary(&self, summary: Summary) {

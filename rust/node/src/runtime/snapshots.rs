@@ -101,6 +101,7 @@ impl<S: StateMachine> Applier<S> {
 
     fn read_back(&mut self, machine: &mut S, last: LogId) -> Result<(), Trouble> {
         let head = restore_newest(self.store.as_ref(), machine, |found| found.index >= last.index)?;
+        self.shared.set_applied(head.last.index);
         self.position = Position { last: head.last, time: head.time, configuration: head.configuration };
         self.settle(machine).map_err(Trouble::Plugin)
     }

@@ -312,7 +312,11 @@ fn start_apply<S: StateMachine>(
             applier.run(machine);
         }
     })?;
-    answered.recv().unwrap_or_else(|_| Err(spawner.shared.failure().unwrap_or_else(|| spawner.shared.closed())))
+    answered.recv().unwrap_or_else(|_| {
+        // It panicked, and says so as its last act.
+        spawner.threads.join(Instant::now() + UNDO);
+        Err(spawner.shared.failure().unwrap_or_else(|| spawner.shared.closed()))
+    })
 }
 
 fn start_workers<S: StateMachine>(
