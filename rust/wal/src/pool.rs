@@ -103,12 +103,11 @@ impl<F: Files> Pool<F> {
         }
         if inner.ready.is_empty() {
             inner.making = true;
+            // From now on: what is recycled meanwhile has an older epoch.
+            inner.taken_epoch = inner.next_epoch;
             let made = self.make(inner, capacity.max(needed));
             inner = self.lock();
             inner.making = false;
-            if let Ok(segment) = &made {
-                inner.taken_epoch = segment.epoch;
-            }
             self.changed.notify_all();
             drop(inner);
             return made;
