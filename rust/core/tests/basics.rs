@@ -1,4 +1,6 @@
 //! The way of a cluster from its first election to its last handover.
+// A test may unwrap.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

@@ -1,4 +1,6 @@
 //! Commit and apply: sections 5.3, 5.4.2 and figure 8.
+// A test may unwrap.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

@@ -1,4 +1,6 @@
 //! Elections: sections 5.2 and 5.4.1, thesis 4.2.3, 6.4.1 and 9.6.
+// A test may unwrap.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

@@ -1,4 +1,6 @@
 //! Quorum arithmetic against the definition, for all sets of voters up to five and five.
+// A test may unwrap.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::cmp::Ordering;
 

@@ -2,11 +2,13 @@
 //! snapshots and purges. What must hold is checked after every step (`common/checks.rs`).
 //!
 //! `D_ENGINE_SEED=n` runs that seed alone; `D_ENGINE_FULL=1` runs two hundred times as many.
+// A test may unwrap.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 
 use common::{Cluster, ELECTION, MS, seen, settings, unseen};
-use d_engine_raft::{Body, Input, NodeId, Reply, Settings, SplitMix64};
+use d_engine_raft::{Body, Core, Input, NodeId, Reply, Settings, SplitMix64};
 
 struct Chaos {
     random: SplitMix64,
@@ -138,7 +140,7 @@ impl Chaos {
             self.cluster.now += self.random.between(0, 30 * MS);
         }
         for id in self.cluster.ids() {
-            let due = self.cluster.nodes[&id].core.as_ref().and_then(|core| core.deadline());
+            let due = self.cluster.nodes[&id].core.as_ref().and_then(Core::deadline);
             if due.is_some_and(|at| at <= self.cluster.now) && self.chance(70) {
                 self.cluster.time(id);
             }

@@ -1,4 +1,6 @@
 //! Linearizable reads and the lease: thesis 6.4 and 6.4.1.
+// A test may unwrap.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

@@ -1,4 +1,6 @@
 //! Log replication: section 5.3, thesis 3.5, 10.2.1.
+// A test may unwrap.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

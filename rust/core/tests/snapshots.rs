@@ -1,4 +1,6 @@
 //! Snapshots and purges: section 7, thesis 5.
+// A test may unwrap.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

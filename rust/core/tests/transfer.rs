@@ -1,4 +1,6 @@
 //! Giving leadership away: thesis 3.10, Law 7, `storage_stall_timeout`, close.
+// A test may unwrap.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 
