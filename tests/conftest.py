@@ -106,7 +106,8 @@ class Holdings:
     """Threads, descriptors and children of this process at one moment."""
 
     def __init__(self):
-        self.threads = {thread for thread in threading.enumerate() if thread.is_alive()}
+        # A native thread on which somebody logged has a record here that outlives it; native threads are looked at below.
+        self.threads = {thread for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)}
         self.tasks = {int(name): read(f"/proc/self/task/{name}/comm") for name in listed("/proc/self/task")}
         self.files = {}
         for name in listed("/proc/self/fd"):

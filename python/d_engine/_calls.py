@@ -9,12 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ._process import native, run_apart
+from ._process import is_current, native, run_apart
 
 if TYPE_CHECKING:
     from ._core import Completions, Node
 
 T = TypeVar("T")
+_CANCELLING = threading.Lock()
 
 
 class Call(Future[T], Generic[T]):
@@ -23,14 +24,19 @@ class Call(Future[T], Generic[T]):
     def __init__(self, node: Node) -> None:
         super().__init__()
         self._node = node
+        self._told = False
         self.number = 0
 
     def cancel(self) -> bool:
         """Stops waiting; what was proposed may be applied all the same."""
-        done = super().cancel()
-        if done:
+        if not super().cancel():
+            return False
+        with _CANCELLING:
+            first, self._told = not self._told, True
+        if first:
+            self.set_running_or_notify_cancel()  # for `concurrent.futures.wait`: nobody else will tell it
             self._node.withdraw(self.number)
-        return done
+        return True
 
 
 class Futures:
@@ -43,7 +49,7 @@ class Futures:
     def close(self) -> None:
         """Ends the thread once all that waits is handed out. From one of its own callbacks: without waiting for itself."""
         self.completions.close()
-        if self._thread is not threading.current_thread():
+        if not is_current(self._thread):
             self._thread.join(timeout=5.0)
 
     def _run(self) -> None:
@@ -59,12 +65,11 @@ class Futures:
 
 
 def _complete(future: Call[Any], value: Any, error: BaseException | None) -> None:
-    with contextlib.suppress(InvalidStateError):  # somebody else completed it
-        if future.set_running_or_notify_cancel():
-            if error is None:
-                future.set_result(value)
-            else:
-                future.set_exception(error)
+    with contextlib.suppress(InvalidStateError):  # cancelled
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
 
 
 class LoopCalls:

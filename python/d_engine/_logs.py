@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Final
 
-from ._process import generation, native, run_apart
+from ._process import generation, is_current, native, run_apart
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -44,7 +44,7 @@ class _Bridge:
             if self._users > 0:
                 return
             thread, self._thread = self._thread, None
-        if thread is None or thread is threading.current_thread():
+        if thread is None or is_current(thread):
             return
         core.log_wake()
         thread.join(timeout=5.0)

@@ -98,3 +98,8 @@ def run_apart(name: str, function: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=function, name=name, daemon=True)
     thread.start()
     return thread
+
+
+def is_current(thread: threading.Thread) -> bool:
+    """Whether this code runs on it. Unlike `threading.current_thread`, leaves no record of a native thread behind."""
+    return thread.ident == threading.get_ident()

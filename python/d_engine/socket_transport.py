@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from ._process import run_apart
+from ._process import is_current, run_apart
 from ._text import loopback, split_address
 from .config import refused
 from .errors import ClosedError, ConfigError, InvalidMessageError, WrongClusterError
@@ -310,7 +310,7 @@ class _Listener:
         for link in links:
             _shut(link)
         for thread in links.values():
-            if thread is not threading.current_thread():
+            if not is_current(thread):
                 thread.join(timeout=5.0)
 
     def _accept(self) -> None:

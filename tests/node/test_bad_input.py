@@ -48,7 +48,7 @@ def test_data_in_use(make, tmp_path):
         with pytest.raises(DirectoryLockedError) as caught:
             alone(make(tmp_path)).start()
         assert str(tmp_path) in str(caught.value)
-        assert caught.value.hint
+        assert "in use" in str(caught.value)
         assert raft.propose(b"two") == 2
     with alone(make(tmp_path)) as raft:
         assert raft.query(None, timeout=WAIT) == [b"one", b"two"]

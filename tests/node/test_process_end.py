@@ -1,6 +1,5 @@
 """What happens around a node: Ctrl-C, the end of the interpreter, records in `logging`."""
 
-import gc
 import logging
 import shutil
 import signal
@@ -12,7 +11,7 @@ import time
 import pytest
 
 from d_engine import LocalCluster
-from support.clusters import WAIT, Trio
+from support.clusters import WAIT, Trio, wait_until
 from support.machines import Journal
 
 PROGRAM = """
@@ -50,7 +49,7 @@ def run_program(body, apply="return len(entry.data)", timeout=30):
         "cluster.propose(b'abc')",
         "futures = [cluster.submit(b'abc') for _ in range(1000)]",
         "threading.Thread(target=lambda: [cluster.propose(b'x') for _ in range(100)], daemon=True).start()",
-        "raft = cluster.nodes[1]; del cluster; raft.propose(b'x')",
+        "raft = cluster.nodes[1]; raft.propose(b'x'); print('last words', file=sys.stderr)",
     ],
     ids=["nothing under way", "futures under way", "a daemon thread proposes", "a node kept by a global"],
 )
@@ -91,6 +90,7 @@ def test_control_c_ends_a_blocking_call(call):
         for node in [node for node in trio.nodes if node != keep]:
             trio.crash(node)
         raft = trio.nodes[keep]
+        wait_until(lambda: raft.leader is None, "the leader to be given up")
         timer = threading.Timer(0.3, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT))
         timer.start()
         began = time.monotonic()
@@ -103,13 +103,12 @@ def test_control_c_ends_a_blocking_call(call):
 
 
 def test_a_node_that_is_forgotten_warns_and_stops():
-    cluster = LocalCluster(Journal, nodes=1)
-    cluster.start()
-    cluster.propose(b"x", timeout=WAIT)
-    directory = cluster.directory
-    del cluster
+    held = [LocalCluster(Journal, nodes=1)]
+    held[0].start()
+    held[0].propose(b"x", timeout=WAIT)
+    directory = held[0].directory
     with pytest.warns(ResourceWarning, match="was not closed"):
-        gc.collect()
+        held.clear()
     shutil.rmtree(directory)
 
 
