@@ -191,12 +191,12 @@ fn identify(
     let stored = taken.storage.open(&proposed).map_err(storage_failed)?;
     taken.opened = true;
     if stored.node != id {
-        let place = "this storage".into();
+        let place = taken.storage.place();
         return Err(storage_failed(StorageError::WrongNode { place, expected: id, found: stored.node }));
     }
     if stored.cluster != config.cluster {
         let (expected, found) = (config.cluster.clone(), stored.cluster);
-        return Err(storage_failed(StorageError::WrongCluster { place: "this storage".into(), expected, found }));
+        return Err(storage_failed(StorageError::WrongCluster { place: taken.storage.place(), expected, found }));
     }
     let span = stored.initial.min_election_timeout;
     if micros(config.election_timeout.0) < span {
@@ -209,8 +209,10 @@ fn identify(
     }
     if given && stored.initial.members != proposed.initial.members && log.enabled(Level::Warning) {
         let message = format!(
-            "peers is ignored, because this storage was started with other members: given {}; stored {}",
-            proposed.initial, stored.initial
+            "peers is ignored, because {} was started with other members: given {}; stored {}",
+            taken.storage.place(),
+            proposed.initial,
+            stored.initial
         );
         let record = crate::traits::LogRecord {
             level: Level::Warning,

@@ -55,6 +55,10 @@ fn convert(error: WalError) -> StorageError {
 }
 
 impl Storage for FileStorage {
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
     fn open(&mut self, proposed: &Identity) -> Result<Identity, StorageError> {
         let directory = Directory::open(&self.path).map_err(convert)?;
         let stored = match directory.identity().map_err(convert)? {

@@ -49,6 +49,11 @@ pub struct Loaded {
 /// All storage of one node. `open` comes first, then `load`, both on the thread that starts the node; `close` comes last,
 /// after every other call has returned.
 pub trait Storage: Send {
+    /// What to call it in errors, such as its directory.
+    fn place(&self) -> String {
+        "this storage".into()
+    }
+
     /// Stores `proposed` durably if the storage is empty, and returns what is stored. The node compares.
     ///
     /// # Errors
