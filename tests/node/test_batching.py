@@ -34,7 +34,7 @@ def keep_in_flight(raft, each, total):
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", ["file", "memory"])
 def test_batches_on_leader_and_followers(storage, tmp_path, full):
-    total = 100_000 if full else 20_000
+    total = 200_000 if full else 40_000
 
     def make(node):
         return FileStorage(tmp_path / str(node)) if storage == "file" else MemoryStorage()

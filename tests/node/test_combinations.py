@@ -136,7 +136,7 @@ def test_a_follower_that_is_far_behind_gets_a_snapshot(tmp_path, machine, storag
         )
         raft = trio.start(late)
         assert len(raft.query(None, timeout=WAIT)) == 201
-        assert raft.metrics()["snapshots_installed"] >= 1
+        wait_until(lambda: raft.metrics()["snapshots_installed"] >= 1, "the transfer to be counted")
         raft.propose(b"last", timeout=WAIT)
         trio.level()
         states = [raft.query(None) for raft in trio.nodes.values()]

@@ -83,9 +83,9 @@ def test_the_leader_does_not_count_itself_before_its_disk_has_it(trio):
 def test_no_vote_leaves_a_node_whose_save_blocks(trio):
     leader = trio.leader()
     blocked, other = trio.followers()
-    hit = trio.storages[blocked].block()
+    trio.storages[blocked].block()
     trio.crash(leader)
-    assert hit.wait(WAIT)
+    assert trio.storages[blocked].faults.hit["MetaStore.save"].wait(WAIT)
     with pytest.raises(DeadlineError):
         trio.nodes[other].query(None, timeout=1.0)
     assert trio.nodes[other].leader != other

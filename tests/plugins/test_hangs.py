@@ -89,7 +89,7 @@ def test_hang_in_append_of_the_leader_gives_leadership_away_once():
         with pytest.raises(OutcomeUnknownError):
             raft.propose(b"stuck", timeout=0.5)
         assert hit.wait(WAIT)
-        scene.others_go_on(victim, others)
+        scene.others_go_on(victim, others, without=True)
         after = scene.trio.nodes[others[0]].status().term
         assert after == term + 1
         scene.faults[victim].heal()
@@ -141,7 +141,7 @@ def test_hang_in_send(side):
         victim, others = scene.pick(side)
         hit = scene.faults[victim].hang("Transport.send")
         assert hit.wait(WAIT)
-        scene.others_go_on(victim, others)
+        scene.others_go_on(victim, others, without=True)
         raft = scene.trio.nodes.pop(victim)
         closes(raft)
 

@@ -30,9 +30,10 @@ class Scene:
         victim = leader if side == "leader" else self.trio.followers()[0]
         return victim, [node for node in self.trio.nodes if node != victim]
 
-    def others_go_on(self, victim, others, writes=5):
-        """Each of the others takes writes and shows the same state."""
-        self.trio.leader(among=others)
+    def others_go_on(self, victim, others, writes=5, *, without=False):
+        """Each of the others takes writes and shows the same state; `without`: the victim cannot lead any more."""
+        if without:
+            self.trio.leader(among=others)
         for number in range(writes):
             for node in others:
                 self.trio.nodes[node].propose(b"after %d" % number, timeout=WAIT)
