@@ -1,6 +1,7 @@
 //! Takes connections on the second thread, and passes those of peers' control and data streams to the core thread's runtime: what
 //! strangers do on the port never costs the core thread anything.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::codegen::Service as _;
 use tonic::codegen::http::Request;
 
@@ -34,72 +35,129 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const STREAMS_A_CONNECTION: u32 = 8;
 const HEADER_BYTES: u32 = 16 << 10;
 
-/// A connection on its way to the core thread's runtime.
-pub(crate) struct Visitor {
-    stream: std::net::TcpStream,
-    remote: SocketAddr,
-    permit: OwnedSemaphorePermit,
+/// A connection, from its acceptance to its end.
+#[derive(Default)]
+pub(crate) struct Guest {
+    /// It has introduced itself as a peer. The others only take room, and make place when there is none.
+    introduced: AtomicBool,
+    leave: Notify,
 }
 
-/// Accepts until it is aborted.
-pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, to_core: mpsc::UnboundedSender<Visitor>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    let full = format!("more than {CONNECTIONS} connections are open: further ones are closed at once");
-    loop {
-        match listener.accept().await {
-            Ok((stream, remote)) => match Arc::clone(&permits).try_acquire_owned() {
-                Ok(permit) => {
-                    tokio::spawn(sort(stream, remote, permit, Arc::clone(&shared), to_core.clone()));
-                }
-                Err(_) => shared.complain("accept".into(), full.clone()),
-            },
-            Err(error) => {
-                shared.complain("accept".into(), format!("cannot take a connection: {error}"));
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+impl Guest {
+    pub(crate) fn introduce(&self) {
+        self.introduced.store(true, Ordering::Relaxed);
+    }
+
+    fn is_introduced(&self) -> bool {
+        self.introduced.load(Ordering::Relaxed)
+    }
+
+    /// Ends when the guest must leave.
+    async fn overstayed(&self) {
+        let patience = tokio::time::sleep(2 * HELLO_TIMEOUT);
+        tokio::select! {
+            () = self.leave.notified() => {}
+            () = patience => {}
+        }
+        if self.is_introduced() {
+            std::future::pending().await
         }
     }
 }
 
-/// Finds out what a connection is for.
-async fn sort(
-    stream: TcpStream,
+/// A connection with all that belongs to it.
+pub(crate) struct Visitor<S> {
+    stream: S,
     remote: SocketAddr,
-    permit: OwnedSemaphorePermit,
-    shared: Arc<Shared>,
-    to_core: mpsc::UnboundedSender<Visitor>,
-) {
-    let first = tokio::time::timeout(HELLO_TIMEOUT, look(&stream)).await;
+    guest: Arc<Guest>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// To the core thread's runtime: a connection that belongs to none.
+pub(crate) type ToCore = mpsc::UnboundedSender<Visitor<std::net::TcpStream>>;
+type FromAccept = mpsc::UnboundedReceiver<Visitor<std::net::TcpStream>>;
+
+/// Accepts until it is aborted.
+pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, to_core: ToCore) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut guests: VecDeque<Arc<Guest>> = VecDeque::new();
+    loop {
+        let (stream, remote) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                shared.complain("accept".into(), format!("cannot take a connection: {error}"));
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(permit) = admit(&permits, &mut guests).await else {
+            let text = format!("{CONNECTIONS} connections of peers are open: a further one is closed at once");
+            shared.complain("accept".into(), text);
+            continue;
+        };
+        let guest = Arc::new(Guest::default());
+        guests.push_back(Arc::clone(&guest));
+        if guests.len() > 2 * CONNECTIONS {
+            forget_gone(&mut guests);
+        }
+        let visitor = Visitor { stream, remote, guest, _permit: permit };
+        tokio::spawn(sort(visitor, Arc::clone(&shared), to_core.clone()));
+    }
+}
+
+/// Room for one more; the oldest one that has not introduced itself must make it if need be.
+async fn admit(permits: &Arc<Semaphore>, guests: &mut VecDeque<Arc<Guest>>) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+        return Some(permit);
+    }
+    forget_gone(guests);
+    let oldest = guests.iter().position(|guest| !guest.is_introduced())?;
+    guests.remove(oldest)?.leave.notify_one();
+    tokio::time::timeout(HELLO_TIMEOUT, Arc::clone(permits).acquire_owned()).await.ok()?.ok()
+}
+
+fn forget_gone(guests: &mut VecDeque<Arc<Guest>>) {
+    // Whoever is in no other hands than the list's has left.
+    guests.retain(|guest| Arc::strong_count(guest) > 1);
+}
+
+/// Finds out what a connection is for.
+async fn sort(visitor: Visitor<TcpStream>, shared: Arc<Shared>, to_core: ToCore) {
+    let first = tokio::select! {
+        first = tokio::time::timeout(HELLO_TIMEOUT, look(&visitor.stream)) => first,
+        () = visitor.guest.overstayed() => return,
+    };
     match first {
         Ok(Ok(First::Exchange)) => {
+            let Visitor { stream, remote, guest, _permit } = visitor;
             // A failure here or below ends this connection only; the dialler comes back.
             if let Ok(stream) = stream.into_std() {
-                drop(to_core.send(Visitor { stream, remote, permit }));
+                drop(to_core.send(Visitor { stream, remote, guest, _permit }));
             }
         }
-        Ok(Ok(First::Other)) => serve(stream, remote, permit, shared).await,
+        Ok(Ok(First::Other)) => serve(visitor, shared).await,
         Ok(Ok(First::Garbage)) => {
-            shared.inbound.invalid(&remote.to_string(), "the connection does not begin as HTTP/2");
+            shared.inbound.invalid(&visitor.remote.to_string(), "the connection does not begin as HTTP/2");
         }
         Ok(Ok(First::Nothing) | Err(_)) | Err(_) => {}
     }
 }
 
 /// Serves what `accept` passes on, on the core thread.
-pub(crate) async fn receive_visitors(mut visitors: mpsc::UnboundedReceiver<Visitor>, shared: Arc<Shared>) {
-    while let Some(Visitor { stream, remote, permit }) = visitors.recv().await {
+pub(crate) async fn receive_visitors(mut visitors: FromAccept, shared: Arc<Shared>) {
+    while let Some(Visitor { stream, remote, guest, _permit }) = visitors.recv().await {
         if let Ok(stream) = TcpStream::from_std(stream) {
-            tokio::spawn(serve(stream, remote, permit, Arc::clone(&shared)));
+            tokio::spawn(serve(Visitor { stream, remote, guest, _permit }, Arc::clone(&shared)));
         }
     }
 }
 
-async fn serve(stream: TcpStream, remote: SocketAddr, _permit: OwnedSemaphorePermit, shared: Arc<Shared>) {
+async fn serve(visitor: Visitor<TcpStream>, shared: Arc<Shared>) {
+    let Visitor { stream, remote, guest, _permit } = visitor;
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let introduced = Arc::new(AtomicBool::new(false));
-    let reception = Reception { shared, remote, introduced: Arc::clone(&introduced) };
+    let reception = Reception { shared, remote, guest: Arc::clone(&guest) };
     let service = PeerServiceServer::new(reception).max_decoding_message_size(MAX_FRAME_BYTES + link::ENVELOPE_BYTES);
     let service = service_fn(move |request: Request<Incoming>| service.clone().call(request));
     let connection = http2::Builder::new(TokioExecutor::new())
@@ -112,14 +170,10 @@ async fn serve(stream: TcpStream, remote: SocketAddr, _permit: OwnedSemaphorePer
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    // Who has not said a sensible word by then only takes room. What a connection ends with is known already: its streams say it.
     tokio::select! {
-        _ = &mut connection => return,
-        () = tokio::time::sleep(2 * HELLO_TIMEOUT) => {}
-    }
-    if introduced.load(Ordering::Relaxed) {
-        let _ = connection.await;
+        // What a connection ends with is known already: its streams say it.
+        _ = connection => {}
+        () = guest.overstayed() => {}
     }
 }
 

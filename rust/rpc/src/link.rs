@@ -16,7 +16,7 @@ use crate::codec::{self, Head};
 use crate::handshake::{self, Rejection};
 use crate::park::lock;
 use crate::queue::{Pushed, Queue, QueueStatus};
-use crate::shared::{Route, Shared};
+use crate::shared::{Route, Shared, excerpt};
 use crate::stream::{self, Outgoing};
 use crate::wire::RejectionReason;
 
@@ -194,7 +194,7 @@ impl Link {
         match self.converse(shared, stream, subject, accepted).await {
             Ok(()) => Rejection::new(RejectionReason::Unspecified, "the other side has closed it".into()),
             Err(status) => Rejection::from_status(&status).unwrap_or_else(|| {
-                let text = crate::shared::excerpt(status.message());
+                let text = excerpt(status.message());
                 Rejection::new(RejectionReason::Unspecified, text)
             }),
         }

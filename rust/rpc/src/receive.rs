@@ -13,6 +13,7 @@ use tokio_stream::Stream;
 use tonic::codec::Streaming;
 use tonic::{Request, Response, Status};
 
+use crate::accept::Guest;
 use crate::codec;
 use crate::handshake::{self, Accepted, Rejection};
 use crate::shared::{Route, Shared, excerpt};
@@ -67,8 +68,7 @@ impl From<wire::Welcome> for wire::TransferSnapshotResponse {
 pub(crate) struct Reception {
     pub(crate) shared: Arc<Shared>,
     pub(crate) remote: SocketAddr,
-    /// Somebody on this connection has introduced himself: it is not one of those that only take room.
-    pub(crate) introduced: Arc<AtomicBool>,
+    pub(crate) guest: Arc<Guest>,
 }
 
 #[tonic::async_trait]
@@ -111,7 +111,7 @@ impl Reception {
         match judged {
             Ok(accepted) => {
                 self.shared.content(&subject);
-                self.introduced.store(true, Ordering::Relaxed);
+                self.guest.introduce();
                 Ok(Frames {
                     welcome: Some(handshake::welcome(&self.shared).into()),
                     live: self.shared.begin_stream(accepted.node, route),

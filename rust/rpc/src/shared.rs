@@ -23,7 +23,7 @@ pub(crate) enum Route {
 /// Different complaints remembered, so that none is repeated at every attempt.
 const COMPLAINTS: usize = 256;
 /// Characters kept of a text that a stranger wrote.
-const EXCERPT: usize = 1000;
+const EXCERPT: usize = 500;
 
 /// What all tasks of one transport share.
 pub(crate) struct Shared {
@@ -116,7 +116,8 @@ impl Shared {
     /// Who this is, for error texts.
     pub(crate) fn describe(&self) -> String {
         let Hello { node, cluster, cluster_id, initial, .. } = &self.hello;
-        format!("node {node} of cluster {cluster:?} ({cluster_id:032x}; {initial})")
+        let members = excerpt(&initial.to_string());
+        format!("node {node} of cluster {cluster:?} ({cluster_id:032x}; {members})")
     }
 }
 

@@ -222,6 +222,16 @@ fn garbage_on_the_port_harms_nobody() {
     two.heard.wait("the answer", |told| told.rounds(1) == [2]);
 }
 
+#[test]
+fn any_number_of_silent_connections_leaves_room_for_peers() {
+    let (one, two) = (TestNode::start(1), TestNode::start(2));
+    let silent: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(one.address).unwrap()).collect();
+    introduce(&[&one, &two]);
+    two.beat(1, 1);
+    one.heard.wait("a beat", |told| told.rounds(2) == [1]);
+    drop(silent);
+}
+
 fn start_on(options: GrpcOptions, own: &str) -> Result<GrpcTransport, TransportError> {
     let mut transport = GrpcTransport::new(options);
     let inbound = std::sync::Arc::new(Collector::default());
