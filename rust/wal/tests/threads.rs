@@ -259,7 +259,9 @@ fn the_last_segment_with_the_vote_stays_until_the_next_one_is_durable() {
     fill(&wal, 100);
     wal.purge(wal.last()).unwrap();
     // Durable with everything before it: only the segment in use is left, and perhaps one for later.
-    wal.sync(wal.write(&[common::vote(8, None)]).unwrap()).unwrap();
+    for term in 5..9 {
+        wal.sync(wal.write(&[common::vote(term, None)]).unwrap()).unwrap();
+    }
     let before = files.list().unwrap();
     let voted = wal.write(&[common::vote(9, Some(2))]).unwrap();
     let meeting = files.watch.sync.close();
