@@ -52,7 +52,7 @@ impl Guest {
         self.introduced.load(Ordering::Relaxed)
     }
 
-    /// Ends when the guest must leave.
+    /// Returns when the guest must leave, never for one that has introduced itself.
     async fn overstayed(&self) {
         let patience = tokio::time::sleep(2 * HELLO_TIMEOUT);
         tokio::select! {
@@ -60,7 +60,7 @@ impl Guest {
             () = patience => {}
         }
         if self.is_introduced() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -70,7 +70,7 @@ pub(crate) struct Visitor<S> {
     stream: S,
     remote: SocketAddr,
     guest: Arc<Guest>,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 /// To the core thread's runtime: a connection that belongs to none.
@@ -100,7 +100,7 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, to_core: 
         if guests.len() > 2 * CONNECTIONS {
             forget_gone(&mut guests);
         }
-        let visitor = Visitor { stream, remote, guest, _permit: permit };
+        let visitor = Visitor { stream, remote, guest, permit };
         tokio::spawn(sort(visitor, Arc::clone(&shared), to_core.clone()));
     }
 }
@@ -129,10 +129,10 @@ async fn sort(visitor: Visitor<TcpStream>, shared: Arc<Shared>, to_core: ToCore)
     };
     match first {
         Ok(Ok(First::Exchange)) => {
-            let Visitor { stream, remote, guest, _permit } = visitor;
+            let Visitor { stream, remote, guest, permit } = visitor;
             // A failure here or below ends this connection only; the dialler comes back.
             if let Ok(stream) = stream.into_std() {
-                drop(to_core.send(Visitor { stream, remote, guest, _permit }));
+                drop(to_core.send(Visitor { stream, remote, guest, permit }));
             }
         }
         Ok(Ok(First::Other)) => serve(visitor, shared).await,
@@ -145,15 +145,15 @@ async fn sort(visitor: Visitor<TcpStream>, shared: Arc<Shared>, to_core: ToCore)
 
 /// Serves what `accept` passes on, on the core thread.
 pub(crate) async fn receive_visitors(mut visitors: FromAccept, shared: Arc<Shared>) {
-    while let Some(Visitor { stream, remote, guest, _permit }) = visitors.recv().await {
+    while let Some(Visitor { stream, remote, guest, permit }) = visitors.recv().await {
         if let Ok(stream) = TcpStream::from_std(stream) {
-            tokio::spawn(serve(Visitor { stream, remote, guest, _permit }, Arc::clone(&shared)));
+            tokio::spawn(serve(Visitor { stream, remote, guest, permit }, Arc::clone(&shared)));
         }
     }
 }
 
 async fn serve(visitor: Visitor<TcpStream>, shared: Arc<Shared>) {
-    let Visitor { stream, remote, guest, _permit } = visitor;
+    let Visitor { stream, remote, guest, permit } = visitor;
     if stream.set_nodelay(true).is_err() {
         return;
     }
@@ -175,6 +175,7 @@ async fn serve(visitor: Visitor<TcpStream>, shared: Arc<Shared>) {
         _ = connection => {}
         () = guest.overstayed() => {}
     }
+    drop(permit);
 }
 
 enum First {
