@@ -96,14 +96,12 @@ class SleepyStorage:
 
     def __init__(self, directory: str) -> None:
         self._inner = SQLiteStorage(directory)
-        self.snapshot_directory = directory + "-snapshots"
-        self.log_store: Any = None
-        self.meta_store: Any = None
+        self.snapshot_directory = self._inner.snapshot_directory
+        self.log_store = SleepyLog(self._inner.log_store)
+        self.meta_store = self._inner.meta_store
 
     def open(self, identity):
-        found = self._inner.open(identity)
-        self.log_store, self.meta_store = SleepyLog(self._inner.log_store), self._inner.meta_store
-        return found
+        return self._inner.open(identity)
 
     def close(self) -> None:
         self._inner.close()

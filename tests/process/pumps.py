@@ -59,7 +59,9 @@ class Outcomes:
 class Pump:
     """Keeps a window of proposals open through one node for as long as it is switched on and the node is up."""
 
-    def __init__(self, nodes: Nodes, node: int, outcomes: Outcomes) -> None:
+    def __init__(self, nodes: Nodes, node: int, outcomes: Outcomes, chunk: int, pause: float) -> None:
+        self._chunk = chunk
+        self._pause = pause
         self._nodes = nodes
         self._node = node
         self._outcomes = outcomes
@@ -92,8 +94,10 @@ class Pump:
                 self._open.release()
                 self._end.wait(0.01)
                 continue
-            numbers = self._outcomes.next(CHUNK)
+            numbers = self._outcomes.next(self._chunk)
             child.request("propose", numbers=numbers).add_done_callback(partial(self._done, numbers))
+            if self._pause:
+                self._end.wait(self._pause)
 
     def _done(self, numbers: list[int], future: Future) -> None:
         self._outcomes.settle(self._node, numbers, future)
@@ -101,11 +105,11 @@ class Pump:
 
 
 class Pumps:
-    """One pump a node."""
+    """One pump a node: as fast as can be, or `chunk` proposals every `pause` seconds."""
 
-    def __init__(self, nodes: Nodes) -> None:
+    def __init__(self, nodes: Nodes, *, chunk: int = CHUNK, pause: float = 0.0) -> None:
         self.outcomes = Outcomes()
-        self._pumps = [Pump(nodes, node, self.outcomes) for node in nodes.ids]
+        self._pumps = [Pump(nodes, node, self.outcomes, chunk, pause) for node in nodes.ids]
 
     def __enter__(self) -> Self:
         return self
