@@ -98,6 +98,12 @@ pub enum StorageError {
         /// Whose it is.
         found: String,
     },
+    /// An empty storage, and nobody said who the members are: a mistake of the configuration.
+    #[error("peers are missing: {why}")]
+    NoMembers {
+        /// Why they are needed.
+        why: String,
+    },
     /// A storage plugin raised.
     #[error(transparent)]
     Plugin(#[from] PluginFailure),

@@ -453,6 +453,16 @@ fn snapshots_are_made_by_number_and_never_two_at_once() {
 }
 
 #[test]
+fn what_is_applied_while_a_snapshot_is_made_counts_for_the_next() {
+    let mut world = World::new(Some(1));
+    world.handle(applied(10, 1));
+    world.handle(applied(25, 1));
+    assert_eq!(world.said(), ["take a snapshot"]);
+    world.handle(DriverInput::SnapshotTaken(LogId::new(11, 3)));
+    assert_eq!(world.said(), ["take a snapshot"], "although nothing more may be applied for long");
+}
+
+#[test]
 fn a_transfer_keeps_the_log_that_its_follower_will_need() {
     let mut world = World::new(Some(1));
     world.handle(applied(10, 1));

@@ -77,12 +77,15 @@ impl<N> Policy<N> {
         out: &mut Vec<Action<K>>,
     ) {
         self.bytes += bytes;
-        let entries = last.index.saturating_sub(self.tried);
-        let due = self.every_entries > 0 && entries >= self.every_entries
-            || self.every_bytes > 0 && self.bytes - self.tried_bytes >= self.every_bytes;
-        if due && !self.running && !stopped {
+        if !self.running && !stopped && self.due(last.index) {
             self.begin(last.index, out);
         }
+    }
+
+    const fn due(&self, applied: Index) -> bool {
+        let entries = applied.saturating_sub(self.tried);
+        self.every_entries > 0 && entries >= self.every_entries
+            || self.every_bytes > 0 && self.bytes - self.tried_bytes >= self.every_bytes
     }
 
     fn begin<K: Calls<Snapshot = N>>(&mut self, applied: Index, out: &mut Vec<Action<K>>) {
@@ -130,7 +133,8 @@ impl<N> Policy<N> {
         let begun = self.begun;
         let served = self.waiters.extract_if(.., |waiter| waiter.after < begun);
         out.extend(served.map(|waiter| Action::EndSnapshot { waiter: waiter.caller, result }));
-        if !self.waiters.is_empty() {
+        // What was applied meanwhile may be enough for the next one, and nothing more may come.
+        if !self.waiters.is_empty() || self.due(applied.index) {
             self.begin(applied.index, out);
         }
     }

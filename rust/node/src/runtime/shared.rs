@@ -29,6 +29,7 @@ pub struct Shared {
     pub stopped: AtomicBool,
     failure: OnceLock<NodeError>,
     apply_failure: OnceLock<PluginFailure>,
+    snapshot_failure: Mutex<Option<NodeError>>,
     /// Set by the apply thread before it tells anybody of a result: nobody sees an older one afterwards.
     applied: AtomicU64,
     waiting_calls: AtomicUsize,
@@ -56,6 +57,7 @@ impl Shared {
             stopped: AtomicBool::new(false),
             failure: OnceLock::new(),
             apply_failure: OnceLock::new(),
+            snapshot_failure: Mutex::default(),
             applied: AtomicU64::new(0),
             waiting_calls: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
@@ -108,6 +110,11 @@ impl Shared {
     /// Why apply stopped.
     pub fn apply_failure(&self) -> Option<PluginFailure> {
         self.apply_failure.get().cloned()
+    }
+
+    /// Why the newest snapshot was not made, for those who wait for it. `None`: because apply has stopped.
+    pub fn set_snapshot_failure(&self, failure: Option<NodeError>) {
+        *lock(&self.snapshot_failure) = failure;
     }
 
     pub fn stop_applying(&self, failure: PluginFailure) {
@@ -173,9 +180,8 @@ impl Shared {
             Failure::Deadline => self.late("the call"),
             Failure::ApplyStopped => self.apply_stopped(),
             Failure::SnapshotFailed => {
-                let failure =
-                    PluginFailure::new("StateMachine.snapshot", "the snapshot could not be made; see the log");
-                NodeError::Plugin { node, failure }
+                let failure = lock(&self.snapshot_failure).clone();
+                failure.unwrap_or_else(|| self.apply_stopped())
             }
         }
     }

@@ -44,6 +44,7 @@ impl Trouble {
         };
         add(&shared.counters.snapshots_failed, 1);
         shared.record(Level::Error, "snapshot", || format!("no snapshot was made, the log stays longer: {error}"));
+        shared.set_snapshot_failure(Some(error));
         inbox.report(DriverInput::SnapshotFailed);
     }
 }
@@ -66,6 +67,7 @@ impl<S: StateMachine> Applier<S> {
     pub(super) fn take_snapshot(&mut self, machine: &mut S) {
         if self.stopped {
             // What stopped half-way through an entry is no state to keep.
+            self.shared.set_snapshot_failure(None);
             self.inbox.report(DriverInput::SnapshotFailed);
             return;
         }

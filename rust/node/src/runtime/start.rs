@@ -187,7 +187,10 @@ fn identify(
         incarnation: Incarnation(random(id)?),
         initial,
     };
-    let storage_failed = |error| NodeError::Storage { node: id, error };
+    let storage_failed = |error| match error {
+        StorageError::NoMembers { .. } => NodeError::Config(vec![error.to_string()]),
+        error => NodeError::Storage { node: id, error },
+    };
     let stored = taken.storage.open(&proposed).map_err(storage_failed)?;
     taken.opened = true;
     if stored.node != id {

@@ -64,10 +64,8 @@ impl Storage for FileStorage {
         let stored = match directory.identity().map_err(convert)? {
             Some(stored) => stored,
             None if proposed.initial.members.is_empty() => {
-                return Err(StorageError::Inconsistent(format!(
-                    "{} is empty, and no initial members (peers) are given",
-                    self.path.display()
-                )));
+                let why = format!("{} is empty, and no initial members are given", self.path.display());
+                return Err(StorageError::NoMembers { why });
             }
             None => {
                 let fresh = d_engine_wal::Identity {

@@ -69,7 +69,9 @@ impl Storage for MemoryStorage {
         }
         let mut identity = lock(&self.identity);
         if identity.is_none() && proposed.initial.members.is_empty() {
-            return Err(StorageError::Inconsistent("the storage is empty, and no initial members are given".into()));
+            return Err(StorageError::NoMembers {
+                why: "the storage is empty, and no initial members are given".into(),
+            });
         }
         *open = true;
         Ok(identity.get_or_insert_with(|| proposed.clone()).clone())

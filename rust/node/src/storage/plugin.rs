@@ -59,11 +59,11 @@ impl PluginStorage {
 impl Storage for PluginStorage {
     fn open(&mut self, proposed: &Identity) -> Result<Identity, StorageError> {
         if proposed.initial.members.is_empty() {
-            return Err(StorageError::Inconsistent(
-                "a storage of one's own needs the initial members (peers) at every start: it cannot be asked whether it \
-                 is empty"
-                    .into(),
-            ));
+            let why =
+                "a storage of one's own needs the initial members at every start: it cannot be asked whether it is \
+                       empty"
+                    .into();
+            return Err(StorageError::NoMembers { why });
         }
         let identity = self.owner.open(proposed)?;
         self.snapshots = Some(self.owner.snapshots(&identity)?);
