@@ -223,7 +223,7 @@ pub fn storage(node: NodeId, error: &StorageError) -> Report {
             .node(node)
             .text("expected", expected.as_str())
             .text("found", found.as_str()),
-        StorageError::Io { .. } | StorageError::Inconsistent(_) => {
+        StorageError::Io { .. } | StorageError::Inconsistent(_) | StorageError::NoMembers { .. } => {
             Report::new("StorageError", error.to_string()).node(node)
         }
     }

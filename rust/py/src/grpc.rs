@@ -12,7 +12,7 @@ pub struct GrpcTransport;
 pub struct Listening(GrpcHandle);
 
 impl Listening {
-    pub fn address(&self) -> Option<String> {
+    pub fn address(self) -> Option<String> {
         self.0.local_addr().map(|address| address.to_string())
     }
 }

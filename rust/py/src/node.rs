@@ -39,7 +39,8 @@ pub struct Running {
     pub id: NodeId,
     pub node: d_engine_node::Node<Machine>,
     pub calls: Registry,
-    listening: Option<Listening>,
+    /// Where its transport is bound.
+    address: Option<String>,
 }
 
 /// What the constructor was given, until `start`.
@@ -199,7 +200,9 @@ impl Node {
         let (node_parts, listening) = self.node_parts(py, &parts)?;
         let node =
             py.detach(|| d_engine_node::Node::start(node_parts)).map_err(|error| errors::start_failed(py, &error))?;
-        let running = Arc::new(Running { id: self.id, node, calls: Registry::default(), listening });
+        // Asked now and not kept: it would keep a closed transport's files open.
+        let address = listening.and_then(Listening::address);
+        let running = Arc::new(Running { id: self.id, node, calls: Registry::default(), address });
         let running = state.running.get_or_init(|| running);
         if state.closed.load(Ordering::Acquire) {
             py.detach(|| running.node.close(false, ABANDONED));
@@ -405,7 +408,7 @@ impl Node {
     /// Where a native network transport is bound (port 0 resolved); None before start and without one.
     fn listen_address(&self, py: Python<'_>) -> PyResult<Option<String>> {
         let running = self.state.get(py)?.running.get();
-        Ok(running.and_then(|running| running.listening.as_ref()).and_then(Listening::address))
+        Ok(running.and_then(|running| running.address.clone()))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
