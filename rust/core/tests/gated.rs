@@ -228,7 +228,7 @@ fn requests_of_users_show_no_term_at_all() {
     cluster.read(3);
     cluster.advance(HEARTBEAT);
     let outside = ["Propose", "ProposeReply", "ReadIndex", "ReadIndexReply"];
-    let shown: Vec<_> = cluster.sent.iter().filter(|(_, _, _, body)| outside.contains(&body.as_str())).collect();
+    let shown: Vec<_> = cluster.sent.iter().filter(|(_, _, _, body)| outside.contains(body)).collect();
     assert!(shown.len() == 4 && shown.iter().all(|(_, _, term, _)| *term == 0), "{shown:?}");
 }
 

@@ -82,11 +82,29 @@ impl Chaos {
                 let (id, to) = (self.any(), self.any());
                 self.cluster.step(id, Input::Transfer { to: Some(to) });
             }
-            905..915 => {
+            905..908 => self.trouble(),
+            908..915 => {
                 let (id, peer) = (self.any(), self.any());
                 self.cluster.step(id, Input::Unreachable(peer));
             }
             _ => self.flow(),
+        }
+    }
+
+    /// What a node cannot go on from until it is started again.
+    fn trouble(&mut self) {
+        let id = self.any();
+        let input = match self.random.between(0, 5) {
+            0 => Input::PersistFailed(u64::MAX),
+            1 => Input::Close { handover: false },
+            2 | 3 => Input::Close { handover: true },
+            _ => Input::ApplyStopped,
+        };
+        let failed = matches!(input, Input::PersistFailed(_));
+        self.cluster.step(id, input);
+        if failed {
+            self.cluster.node(id).over = true;
+            self.cluster.node(id).disk.crash(0);
         }
     }
 
@@ -169,6 +187,8 @@ impl Chaos {
         let id = self.any();
         if self.cluster.nodes[&id].core.is_none() {
             self.cluster.start(id);
+        } else if self.cluster.nodes[&id].over {
+            self.crash(id);
         } else if self.chance(10) {
             for id in self.cluster.ids() {
                 self.crash(id);
@@ -206,13 +226,10 @@ impl Chaos {
     /// Everything works again: a leader is found, a write goes through, and all hold the same.
     fn heal(&mut self) {
         self.cluster.heal();
-        for id in self.cluster.ids() {
-            let node = self.cluster.node(id);
-            (node.auto_persist, node.auto_apply) = (true, true);
-            if node.core.is_none() {
-                self.cluster.start(id);
-            }
-        }
+        self.revive();
+        // A close that waited for a successor ends in this time.
+        self.cluster.advance(2 * ELECTION.1);
+        self.revive();
         self.cluster.advance(12 * ELECTION.1);
         let leader = self.cluster.leader().expect("a leader after healing");
         let request = self.cluster.propose(leader, b"at last");
@@ -223,6 +240,21 @@ impl Chaos {
         self.cluster.check_logs();
         self.cluster.checks.exactly_once();
         self.kept();
+    }
+
+    /// Everybody runs, with a disk and a state machine that work.
+    fn revive(&mut self) {
+        for id in self.cluster.ids() {
+            let node = self.cluster.node(id);
+            (node.auto_persist, node.auto_apply) = (true, true);
+            let core = node.core.as_ref().map(Core::status);
+            if core.is_some_and(|core| node.over || core.apply_stopped) {
+                self.cluster.crash(id, 0);
+            }
+            if self.cluster.nodes[&id].core.is_none() {
+                self.cluster.start(id);
+            }
+        }
     }
 
     /// What was placed in the log and applied there in that term is what everybody has applied.
@@ -241,6 +273,7 @@ impl Chaos {
 fn limits(random: &mut SplitMix64) -> Settings {
     let mut settings = settings();
     let mut pick = |low: u64, high: u64| usize::try_from(random.between(low, high)).unwrap();
+    settings.storage_stall_timeout = pick(300, 4_000) as u64 * MS;
     settings.max_append_bytes = pick(100, 2_000);
     settings.max_inflight_messages = pick(1, 6);
     settings.max_inflight_bytes = pick(200, 4_000);

@@ -41,6 +41,8 @@ pub struct Node {
     pub replies: Vec<Reply>,
     pub events: Vec<Event>,
     pub starts: u64,
+    /// It has said that it is closed, or its storage has failed.
+    pub over: bool,
 }
 
 impl Node {
@@ -62,6 +64,7 @@ impl Node {
             replies: Vec::new(),
             events: Vec::new(),
             starts: 0,
+            over: false,
         }
     }
 }
@@ -76,7 +79,7 @@ pub struct Cluster {
     /// Messages for which it says no are lost when sent.
     pub filter: Box<dyn FnMut(&Message) -> bool>,
     /// Everything that was ever sent, in short; for tests that count.
-    pub sent: Vec<(NodeId, NodeId, Term, String)>,
+    pub sent: Vec<(NodeId, NodeId, Term, &'static str)>,
     pub seed: u64,
     pub next_id: RequestId,
     pub checks: Checks,
@@ -147,6 +150,7 @@ impl Cluster {
         let node = self.node(id);
         assert!(node.core.is_none(), "node {id} runs");
         node.starts += 1;
+        node.over = false;
         let mut start = node.disk.start(id, node.incarnation, seed.wrapping_mul(31) ^ (id << 8) ^ node.starts);
         let restored = node.disk.snapshot.as_ref().map_or_else(Machine::default, |snapshot| snapshot.machine);
         if !node.durable_machine || node.machine.applied < restored.applied {
@@ -206,7 +210,7 @@ impl Cluster {
             Err(Effect::Send(message)) => {
                 assert_eq!(message.from, id);
                 assert_ne!(message.to, id, "nobody sends to itself");
-                self.sent.push((id, message.to, message.term, name(&message.body).to_owned()));
+                self.sent.push((id, message.to, message.term, name(&message.body)));
                 if (self.filter)(&message) {
                     self.wire.push_back(message);
                 }
@@ -217,6 +221,7 @@ impl Cluster {
             Err(Effect::SendSnapshot { to, at_least }) => node.sending.push_back((to, at_least)),
             Err(Effect::Reply(reply)) => {
                 self.checks.replies(&reply);
+                node.over |= reply == Reply::Closed;
                 node.replies.push(reply);
             }
             Err(Effect::Event(event)) => node.events.push(event),
@@ -464,7 +469,7 @@ impl Cluster {
 
     /// How many messages of that kind were sent by that node since the log was cleared.
     pub fn count(&self, from: NodeId, kind: &str) -> usize {
-        self.sent.iter().filter(|(sender, _, _, body)| *sender == from && body == kind).count()
+        self.sent.iter().filter(|(sender, _, _, body)| *sender == from && *body == kind).count()
     }
 
     /// All nodes hold and have applied the same.
