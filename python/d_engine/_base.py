@@ -59,6 +59,9 @@ class NodeBase(Generic[C, R]):
         self._storage: str | _hooks.Storage = (
             str(storage.directory) if isinstance(storage, FileStorage) else _hooks.Storage(storage)
         )
+        if self._peers is None and not isinstance(storage, FileStorage):
+            problem = "peers is missing: a storage of one's own cannot be asked whether it is empty, name the members at every start"
+            raise refused([problem], "Raft")
         self._transport = _checked_transport(transport)
         self._listen = listen
         self._check_listen()

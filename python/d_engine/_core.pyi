@@ -22,6 +22,23 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypedDict, final
 
 from typing_extensions import Buffer, TypeVar
 
+__all__ = [
+    "Completions",
+    "Entries",
+    "Entry",
+    "GrpcTransport",
+    "LocalTransport",
+    "Node",
+    "Receive",
+    "__version__",
+    "features",
+    "log_inspect",
+    "log_level",
+    "log_take",
+    "log_verify",
+    "log_wake",
+]
+
 _C_co = TypeVar("_C_co", covariant=True, default=bytes)
 
 __version__: str
@@ -55,7 +72,7 @@ class Entry(Generic[_C_co]):
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
-    def __class_getitem__(cls, item: Any, /) -> Any: ...
+    def __class_getitem__(cls, key: Any) -> Any: ...
 
 @final
 class Entries(Generic[_C_co]):
@@ -83,7 +100,7 @@ class Entries(Generic[_C_co]):
     @overload
     def __getitem__(self, index: slice, /) -> list[Entry[_C_co]]: ...
     def __iter__(self) -> Iterator[Entry[_C_co]]: ...
-    def __class_getitem__(cls, item: Any, /) -> Any: ...
+    def __class_getitem__(cls, key: Any) -> Any: ...
 
 # --- hooks: plain callables that `d_engine._plugins` makes out of checked plugins ---------------------------------------------------------
 

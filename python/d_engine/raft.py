@@ -34,7 +34,8 @@ class Raft(NodeBase[C, R]):
         storage: where log, hard state and snapshots are kept: `FileStorage("data")`, or your own `StorageEngine`.
         state_machine: what is replicated: a `StateMachine` or a `DurableStateMachine`.
         config: settings; None: `Config()`.
-        peers: the *initial* members, this node included, as {id: "host:port"} or {id: Peer(...)}; used only while the storage is empty.
+        peers: the *initial* members, this node included, as {id: "host:port"} or {id: Peer(...)}; used only while the storage is
+            empty (with `FileStorage` they may be left out afterwards).
         transport: None: a new `GrpcTransport`.
         listen: where `GrpcTransport` binds ("host:port"); None: this node's own address in `peers`.
 

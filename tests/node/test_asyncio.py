@@ -21,7 +21,6 @@ from d_engine import (
 from support.clusters import WAIT, Trio
 from support.machines import Gate, Journal
 
-
 try:
     import uvloop
 except ImportError:

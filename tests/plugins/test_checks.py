@@ -212,6 +212,12 @@ def test_bad_peers(node_id, peers, words):
         assert word in str(caught.value)
 
 
+def test_a_storage_of_ones_own_needs_peers():
+    with pytest.raises(ConfigError, match="peers is missing"):
+        Raft(1, MemoryStorage(), WordCount())
+    assert Raft(1, FileStorage("data"), WordCount()).id == 1
+
+
 def test_peers_of_all_forms():
     table = {1: "[::1]:9081", 2: Peer("db.example:9082", client_address="10.0.0.2:80"), 3: "127.0.0.3:9083"}
     assert raft(peers=table).id == 1

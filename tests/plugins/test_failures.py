@@ -2,7 +2,15 @@
 
 import pytest
 
-from d_engine import ClosedError, ConfigError, NotAcceptedError, OutcomeUnknownError, PluginError, SocketTransport, StorageError
+from d_engine import (
+    ClosedError,
+    ConfigError,
+    NotAcceptedError,
+    OutcomeUnknownError,
+    PluginError,
+    SocketTransport,
+    StorageError,
+)
 from support.clusters import WAIT, Trio, wait_until
 from support.faulty import Faults, FaultyBatches, FaultyMachine, FaultyViews, Injected
 from support.ports import free_ports
