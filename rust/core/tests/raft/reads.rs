@@ -1,10 +1,6 @@
 //! Linearizable reads and the lease: thesis 6.4 and 6.4.1.
-// A test may unwrap.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
-use common::{Cluster, ELECTION, HEARTBEAT, Solo, entry, kinds, log_of, seen, settings};
+use crate::common::{Cluster, ELECTION, HEARTBEAT, Solo, entry, kinds, log_of, seen, settings};
 use d_engine_raft::{Body, Input, LogId, Message, Refusal, Reply, RequestId, Role};
 
 fn refused(cluster: &Cluster, id: u64, request: RequestId) -> Option<Refusal> {

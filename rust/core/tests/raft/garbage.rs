@@ -1,10 +1,6 @@
 //! Nothing that a peer says makes a core panic, grow without bound, or forget what it knows (Law 8).
-// A test may unwrap.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
-use common::{Cluster, ELECTION, HEARTBEAT, Solo, entry, incarnation, log_of, message, seen, settings, stamped};
+use crate::common::{Cluster, ELECTION, HEARTBEAT, Solo, entry, incarnation, log_of, message, seen, settings, stamped};
 use d_engine_raft::{
     AppendReply, Body, Draft, Entry, EntryKind, FetchId, Incarnation, Input, LogId, Message, NodeId, Refusal, Role,
     SplitMix64,

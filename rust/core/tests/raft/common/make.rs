@@ -77,3 +77,23 @@ pub fn log_of(terms: &[Term]) -> Vec<Entry> {
 pub fn message(from: NodeId, to: NodeId, term: Term, body: Body) -> Message {
     Message { from, incarnation: incarnation(from), to, term, body }
 }
+
+/// What kind of message it is.
+pub fn name(body: &Body) -> &'static str {
+    match body {
+        Body::PreVote { .. } => "PreVote",
+        Body::PreVoteReply { .. } => "PreVoteReply",
+        Body::Vote { .. } => "Vote",
+        Body::VoteReply { .. } => "VoteReply",
+        Body::Append { .. } => "Append",
+        Body::AppendReply(_) => "AppendReply",
+        Body::Heartbeat { .. } => "Heartbeat",
+        Body::HeartbeatReply { .. } => "HeartbeatReply",
+        Body::SnapshotReply { .. } => "SnapshotReply",
+        Body::TimeoutNow { .. } => "TimeoutNow",
+        Body::Propose { .. } => "Propose",
+        Body::ProposeReply { .. } => "ProposeReply",
+        Body::ReadIndex { .. } => "ReadIndex",
+        Body::ReadIndexReply { .. } => "ReadIndexReply",
+    }
+}

@@ -1,6 +1,4 @@
 //! Quorum arithmetic against the definition, for all sets of voters up to five and five.
-// A test may unwrap.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::cmp::Ordering;
 

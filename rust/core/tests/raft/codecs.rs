@@ -1,6 +1,4 @@
 //! Records, proposals and configurations as bytes: what is written is read, and nothing else is taken for it.
-// A test may unwrap.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use bytes::Bytes;
 use d_engine_raft::{

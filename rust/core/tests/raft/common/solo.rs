@@ -1,12 +1,12 @@
 //! One core, whose peers are the test: it says what they say and sees what they would get.
 
 use d_engine_raft::{
-    AppendReply, Body, Configuration, Draft, Entry, HardState, Input, LogId, Member, Message, Micros, NodeId, Reply,
-    RequestId, Role, Settings, Term,
+    AppendReply, Body, Configuration, Draft, Entry, HardState, Input, LogId, Message, Micros, NodeId, Reply, RequestId,
+    Role, Settings, Term,
 };
 
-use super::cluster::{Cluster, name};
-use super::make::{ELECTION, message, seen, settings};
+use super::cluster::Cluster;
+use super::make::{ELECTION, message, name, seen, settings};
 
 /// Node 1 of a cluster whose other members are not there.
 pub struct Solo {
@@ -205,10 +205,6 @@ impl Solo {
             _ => None,
         };
         messages.iter().filter_map(round).max().unwrap_or_default()
-    }
-
-    pub fn members(configuration: &mut Configuration, change: impl Fn(&mut Member)) {
-        configuration.members.iter_mut().for_each(change);
     }
 }
 

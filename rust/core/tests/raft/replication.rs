@@ -1,10 +1,6 @@
 //! Log replication: section 5.3, thesis 3.5, 10.2.1.
-// A test may unwrap.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
-use common::{Cluster, ELECTION, HEARTBEAT, MS, Solo, entry, kinds, log_of, seen, settings};
+use crate::common::{Cluster, ELECTION, HEARTBEAT, MS, Solo, entry, kinds, log_of, seen, settings};
 use d_engine_raft::{AppendReply, Body, Entry, Index, Input, LogId, Message, Role, Settings, Term};
 
 fn tight() -> Settings {

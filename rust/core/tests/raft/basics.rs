@@ -1,10 +1,6 @@
 //! The way of a cluster from its first election to its last handover.
-// A test may unwrap.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
-use common::{Cluster, ELECTION, HEARTBEAT, MS, Work, settings, unseen};
+use crate::common::{Cluster, ELECTION, HEARTBEAT, MS, Work, settings, unseen};
 use d_engine_raft::{Entry, Input, Refusal, Reply, Role};
 
 #[test]

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use d_engine_raft::{
-    Body, Configuration, Core, CoreStatus, Draft, Effect, Entry, EntryKind, Event, FetchId, Incarnation, Index, Input,
-    LogId, Message, Micros, NodeId, Reply, RequestId, Role, Settings, Term,
+    Configuration, Core, CoreStatus, Draft, Effect, Entry, EntryKind, Event, FetchId, Incarnation, Index, Input, LogId,
+    Message, Micros, NodeId, Reply, RequestId, Role, Settings, Term,
 };
 
 use super::checks::Checks;
 use super::disk::{Disk, Machine, Snapshot, storage_job};
-use super::make::{incarnation, settings, unseen};
+use super::make::{incarnation, name, settings, unseen};
 
 /// Work of a node's apply queue.
 #[derive(Clone, Debug)]
@@ -19,6 +19,7 @@ pub enum Work {
     Restore(LogId),
 }
 
+#[allow(clippy::struct_excessive_bools)] // Switches of a test, each by itself.
 /// One member with its disk, its state machine and its queues.
 pub struct Node {
     pub id: NodeId,
@@ -476,24 +477,5 @@ impl Cluster {
     pub fn assert_equal(&self) {
         let machines: Vec<Machine> = self.nodes.values().map(|node| node.machine).collect();
         assert!(machines.windows(2).all(|pair| pair[0] == pair[1]), "machines differ: {machines:?}");
-    }
-}
-
-pub fn name(body: &Body) -> &'static str {
-    match body {
-        Body::PreVote { .. } => "PreVote",
-        Body::PreVoteReply { .. } => "PreVoteReply",
-        Body::Vote { .. } => "Vote",
-        Body::VoteReply { .. } => "VoteReply",
-        Body::Append { .. } => "Append",
-        Body::AppendReply(_) => "AppendReply",
-        Body::Heartbeat { .. } => "Heartbeat",
-        Body::HeartbeatReply { .. } => "HeartbeatReply",
-        Body::SnapshotReply { .. } => "SnapshotReply",
-        Body::TimeoutNow { .. } => "TimeoutNow",
-        Body::Propose { .. } => "Propose",
-        Body::ProposeReply { .. } => "ProposeReply",
-        Body::ReadIndex { .. } => "ReadIndex",
-        Body::ReadIndexReply { .. } => "ReadIndexReply",
     }
 }

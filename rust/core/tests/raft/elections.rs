@@ -1,10 +1,8 @@
 //! Elections: sections 5.2 and 5.4.1, thesis 4.2.3, 6.4.1 and 9.6.
-// A test may unwrap.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
-use common::{Cluster, ELECTION, HEARTBEAT, Solo, entry, incarnation, kinds, log_of, message, seen, settings, unseen};
+use crate::common::{
+    Cluster, ELECTION, HEARTBEAT, Solo, entry, incarnation, kinds, log_of, message, seen, settings, unseen,
+};
 use d_engine_raft::{
     AppendReply, Body, Event, HardState, Incarnation, LogId, MemberRole, Message, Micros, NodeId, Role, SplitMix64,
 };

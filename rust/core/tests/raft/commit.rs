@@ -1,10 +1,6 @@
 //! Commit and apply: sections 5.3, 5.4.2 and figure 8.
-// A test may unwrap.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
-use common::{Cluster, HEARTBEAT, Solo, Work, entry, log_of, seen, settings, stamped};
+use crate::common::{Cluster, HEARTBEAT, Solo, Work, entry, log_of, seen, settings, stamped};
 use d_engine_raft::{Body, Configuration, EntryKind, Event, Input, LogId, Refusal, Reply, Role};
 
 #[test]
@@ -192,7 +188,7 @@ fn an_apply_that_has_stopped_gets_nothing_more() {
     solo.step(Input::ApplyStopped);
     let sent = solo.append_committed(2, 4, LogId::new(1, 4), vec![entry(2, 4, b"next")], 2);
     assert_eq!(solo.cluster.nodes[&1].works.len(), 1);
-    assert_eq!(common::kinds(&sent, 2), ["AppendReply"], "it goes on replicating");
+    assert_eq!(crate::common::kinds(&sent, 2), ["AppendReply"], "it goes on replicating");
     let sent = solo.hear(2, 4, Body::Heartbeat { round: 1, commit: 2 });
     assert!(matches!(sent[0].body, Body::HeartbeatReply { apply_stopped: true, .. }));
     assert_eq!(solo.cluster.core(1).deadline(), None, "and does not campaign");

@@ -1,10 +1,6 @@
 //! Snapshots and purges: section 7, thesis 5.
-// A test may unwrap.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
-use common::{Cluster, HEARTBEAT, Job, Machine, Snapshot, Solo, Work, entry, kinds, log_of, seen, settings};
+use crate::common::{Cluster, HEARTBEAT, Job, Machine, Snapshot, Solo, Work, entry, kinds, log_of, seen, settings};
 use d_engine_raft::{AppendReply, Body, Entry, Event, HardState, Input, LogId, Message, Role, Settings, Start, Term};
 
 fn snapshot(index: u64, term: Term) -> Snapshot {
@@ -159,7 +155,7 @@ fn class_31_a_node_begins_behind_the_newer_of_snapshot_and_state_machine() {
     // dragonboat #156: never behind an older one, silently.
     let start = |applied| Start {
         id: 1,
-        incarnation: common::incarnation(1),
+        incarnation: crate::common::incarnation(1),
         group: 0,
         seed: 1,
         hard_state: HardState { term: 4, vote: None },

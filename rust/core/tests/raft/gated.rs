@@ -1,11 +1,7 @@
 //! Laws 1 and 5: what depends on the disk is not there before the disk has answered. Every other test checks that too, for
 //! every message (`common/checks.rs`).
-// A test may unwrap.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
-use common::{Cluster, ELECTION, HEARTBEAT, Job, Solo, entry, kinds, log_of, seen, settings};
+use crate::common::{Cluster, ELECTION, HEARTBEAT, Job, Solo, entry, kinds, log_of, seen, settings};
 use d_engine_raft::{AppendReply, Body, HardState, Input, LogId, Message, Reply, Role};
 
 fn acks(messages: &[Message]) -> Vec<u64> {

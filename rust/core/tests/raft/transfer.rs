@@ -1,10 +1,6 @@
 //! Giving leadership away: thesis 3.10, Law 7, `storage_stall_timeout`, close.
-// A test may unwrap.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
-use common::{Cluster, ELECTION, HEARTBEAT, STALL, Solo, incarnation, kinds, log_of, seen, settings};
+use crate::common::{Cluster, ELECTION, HEARTBEAT, STALL, Solo, incarnation, kinds, log_of, seen, settings};
 use d_engine_raft::{Body, Incarnation, Input, MemberRole, NodeId, Refusal, Reply, Role};
 
 fn transferred(cluster: &Cluster, id: NodeId) -> Vec<Result<NodeId, Refusal>> {

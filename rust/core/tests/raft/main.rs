@@ -1,0 +1,20 @@
+//! The protocol's promises, one file a topic, in one program (twelve would be linked twelve times).
+//!
+//! `class_NN_...` are the classes of bugs that other Raft systems had, by their number in the project's list.
+// A test may unwrap.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+mod basics;
+mod codecs;
+mod commit;
+mod elections;
+mod garbage;
+mod gated;
+mod quorum;
+mod random;
+mod reads;
+mod replication;
+mod snapshots;
+mod transfer;
