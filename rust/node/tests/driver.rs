@@ -332,6 +332,29 @@ fn a_forward_is_sent_once_and_a_certain_refusal_is_asked_again() {
 }
 
 #[test]
+fn a_forward_to_a_leader_of_the_past_is_not_waited_for() {
+    let mut world = World::new(Some(2));
+    world.propose("a", 1, None);
+    world.prepare(vec![Effect::Reply(Reply::Forwarded { id: 1, to: 2 })]);
+    world.flush();
+    world.said();
+    // The same term says it again: nothing has changed.
+    world.change_leader(Some(2));
+    world.now += 100_000;
+    world.flush();
+    assert_eq!(world.said(), [""; 0]);
+    world.script.0.borrow_mut().term = 4;
+    world.feed(vec![Effect::Event(Event::Changed { role: Role::Follower, term: 4, leader: Some(3) })]);
+    world.now += 999;
+    world.flush();
+    assert_eq!(world.said(), [""; 0], "its answer may be on the way");
+    world.now += 1;
+    world.flush();
+    assert_eq!(world.said(), ["a: Unknown(Forwarded(2))"]);
+    assert_eq!(world.driver.waiting(), 0);
+}
+
+#[test]
 fn what_cannot_be_forwarded_is_refused_before_it_leaves() {
     let mut world = World::new(Some(2));
     world.propose("large", 20, None);
@@ -487,6 +510,25 @@ fn a_transfer_keeps_the_log_that_its_follower_will_need() {
     world.handle(applied(50, 100));
     world.handle(DriverInput::SnapshotTaken(LogId::new(50, 3)));
     assert_eq!(world.inputs(), ["taken 50@3", "purge 48"], "not for ever");
+}
+
+#[test]
+fn what_a_transfer_kept_goes_when_its_grace_ends_though_nothing_else_happens() {
+    let mut world = World::new(Some(1));
+    world.handle(applied(10, 1));
+    world.handle(DriverInput::SnapshotTaken(LogId::new(10, 3)));
+    world.feed(vec![Effect::SendSnapshot { to: 2, at_least: 8 }]);
+    world.handle(applied(20, 100));
+    world.handle(DriverInput::SnapshotTaken(LogId::new(20, 3)));
+    world.script.0.borrow_mut().matched.insert(2, 10);
+    world.handle(DriverInput::SnapshotSent { to: 2, delivered: Some(10) });
+    assert_eq!(world.inputs(), ["taken 10@3", "purge 8", "taken 20@3", "purge 10"]);
+    let due = world.now + 10_000;
+    assert_eq!(world.driver.deadline(), Some(due));
+    world.now = due;
+    world.flush();
+    assert_eq!(world.inputs(), ["purge 18"]);
+    assert_eq!(world.driver.deadline(), None);
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
                 out.push(Action::SendSnapshot { to, at_least });
             }
             Effect::Reply(reply) => self.reply(now, reply, out),
-            Effect::Event(event) => self.event(event, out),
+            Effect::Event(event) => self.event(now, event, out),
         }
     }
 
@@ -61,7 +61,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
                 }
             }
             Reply::Forwarded { id, to } => {
-                if let Some(entries) = self.proposals.forwarded(id, to) {
+                if let Some(entries) = self.proposals.forwarded(id, to, self.core.term()) {
                     out.push(Action::Forwarded { to, entries });
                 }
             }
@@ -79,9 +79,9 @@ impl<C: Raft, K: Calls> Driver<C, K> {
         }
     }
 
-    fn event(&mut self, event: Event, out: &mut Vec<Action<K>>) {
-        if let Event::Changed { leader: Some(_), .. } = &event {
-            self.proposals.leader_changed();
+    fn event(&mut self, now: Micros, event: Event, out: &mut Vec<Action<K>>) {
+        if let Event::Changed { leader: Some(_), term, .. } = &event {
+            self.proposals.leader_changed(*term, now + self.settings.read_retry);
             self.reads.leader_changed();
         }
         out.push(Action::Event(event));

@@ -215,6 +215,9 @@ impl<C: Raft, K: Calls> Driver<C, K> {
         self.proposals.expire(now, self.core.term(), out);
         self.reads.expire(now, out);
         self.policy.expire(now, out);
+        if self.policy.grace_is_over(now) {
+            self.purge(now, out);
+        }
     }
 
     fn stop_applying(&mut self, now: Micros, out: &mut Vec<Action<K>>) {

@@ -66,7 +66,18 @@ impl<N> Policy<N> {
     }
 
     pub(super) fn deadline(&self) -> Option<Micros> {
-        self.waiters.iter().filter_map(|waiter| waiter.deadline).min()
+        let waiters = self.waiters.iter().filter_map(|waiter| waiter.deadline);
+        waiters.chain(self.grace_ends()).min()
+    }
+
+    /// Until when delivered snapshots keep the log behind them.
+    fn grace_ends(&self) -> impl Iterator<Item = Micros> {
+        self.pins.values().filter_map(|pin| pin.delivered).map(|at| at + self.pin_grace)
+    }
+
+    /// Whether something keeps the log that may not keep it any longer.
+    pub(super) fn grace_is_over(&self, now: Micros) -> bool {
+        self.grace_ends().any(|end| end <= now)
     }
 
     pub(super) fn applied<K: Calls<Snapshot = N>>(

@@ -20,7 +20,8 @@ struct Asked<P> {
     /// Only of what may be passed on: what a leader certainly refused can be asked again.
     copy: Option<Bytes>,
     entries: usize,
-    forwarded: Option<NodeId>,
+    /// To whom, and in which term.
+    forwarded: Option<(NodeId, Term)>,
     waiter: P,
     deadline: Option<Micros>,
 }
@@ -74,8 +75,14 @@ impl<P> Proposals<P> {
         !self.held.is_empty() && now >= self.paused_until
     }
 
-    pub(super) fn leader_changed(&mut self) {
+    /// Another term has a leader. Who was passed something before has answered by `answer_by`, or never will: it does not lead
+    /// any more, or has started anew. Without a deadline its caller would wait for ever.
+    pub(super) fn leader_changed(&mut self, term: Term, answer_by: Micros) {
         self.paused_until = 0;
+        for asked in self.asked.values_mut().filter(|asked| asked.forwarded.is_some_and(|(_, before)| before < term)) {
+            asked.deadline = Some(asked.deadline.map_or(answer_by, |deadline| deadline.min(answer_by)));
+            self.earliest = self.earliest.min(answer_by);
+        }
     }
 
     pub(super) fn deadline(&self, leader_known: bool) -> Option<Micros> {
@@ -106,9 +113,9 @@ impl<P> Proposals<P> {
         batches
     }
 
-    pub(super) fn forwarded(&mut self, id: RequestId, to: NodeId) -> Option<usize> {
+    pub(super) fn forwarded(&mut self, id: RequestId, to: NodeId, term: Term) -> Option<usize> {
         let asked = self.asked.get_mut(&id)?;
-        asked.forwarded = Some(to);
+        asked.forwarded = Some((to, term));
         Some(asked.entries)
     }
 
@@ -229,7 +236,7 @@ impl<P> Proposals<P> {
             }
         }
         for (_, Asked { waiter, forwarded, .. }) in take_if(&mut self.asked, |asked| due(asked.deadline)) {
-            let why = forwarded.map_or(Unknown::Closed, Unknown::Forwarded);
+            let why = forwarded.map_or(Unknown::Closed, |(to, _)| Unknown::Forwarded(to));
             out.push(Action::FailProposal { id: None, waiter, failure: Failure::Unknown(why) });
         }
         for ((index, term), Placed { id, begun, waiter, .. }) in
