@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 C = TypeVar("C", default=bytes)
 R = TypeVar("R", default=Any)
 
-Consistency = Literal["linearizable", "eventual"]
 _AT_EXIT: Final = 1.0  # seconds
 
 
@@ -204,7 +203,8 @@ class NodeBase(Generic[C, R]):
         except ValueError as error:
             raise ConfigError(str(error), node=self._id) from None
 
-    def _consistency(self, value: Consistency) -> Consistency:
+    def _consistency(self, value: Literal["linearizable", "eventual"]) -> Literal["linearizable", "eventual"]:
+        """Raises `ConfigError` for anything else."""
         if value in {"linearizable", "eventual"}:
             return value
         raise ConfigError(f"consistency is {shown(value)}: 'linearizable' or 'eventual' is needed", node=self._id)

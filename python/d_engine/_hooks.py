@@ -16,7 +16,6 @@ from .plugins import (
     Batch,
     HardState,
     Identity,
-    Lane,
     LogId,
     LogStore,
     Outgoing,
@@ -300,7 +299,7 @@ class Carrier:
         def set_peers(table: list[tuple[int, str, str | None]]) -> None:
             transport.set_peers({node: Peer(address, client_address=client) for node, address, client in table})
 
-        def send(batch: list[tuple[int, Lane, bytes]]) -> None:
+        def send(batch: list[tuple[int, Any, bytes]]) -> None:
             transport.send(list(map(make, batch)))
 
         self.start: Callable[[int, Receive], None] = transport.start

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 from . import errors
 from ._base import C, NodeBase, R, checked_items
 from ._calls import LoopCalls, run_in_thread
-from .status import Change, Role
+from .status import Change, make_change
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -165,7 +165,7 @@ class AsyncRaft(NodeBase[C, R]):
                 return
             if change is not None:
                 seen, role, term, leader = change
-                yield Change(cast("Role", role), term, leader)
+                yield make_change(role, term, leader)
 
     async def snapshot(self, *, timeout: float | None = None) -> int:
         """As `Raft.snapshot`."""

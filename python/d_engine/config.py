@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from ._text import nearest, parse_duration, parse_size, shown
 from .errors import ConfigError
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from ._core import Settings
 
 __all__ = ["MAX_ENTRY_BYTES", "Config"]
@@ -23,6 +22,7 @@ __all__ = ["MAX_ENTRY_BYTES", "Config"]
 MAX_ENTRY_BYTES: Final = 1024 * 1024 - 4096
 """The largest `Config.max_entry_bytes`: a frame between nodes is bounded by 1 MiB, its header included."""
 
+T = TypeVar("T")
 _KIB, _MIB, _GIB = 2**10, 2**20, 2**30
 _DURATIONS = ("heartbeat_interval", "request_timeout", "storage_stall_timeout")
 _SIZES = {  # name: (smallest, largest)
@@ -42,6 +42,24 @@ _FLAGS = ("forward", "insecure")
 _LONGEST = 86_400.0
 
 
+def _naming_unknown_fields(cls: type[T]) -> type[T]:
+    """Lets the constructor name an unknown field and the nearest known one, where the dataclass has only a TypeError."""
+    dataclass_init: Any = cls.__init__
+
+    @functools.wraps(dataclass_init)
+    def init(self: T, *args: object, **values: object) -> None:
+        if args:
+            raise _refused(["Config takes keyword arguments only, such as Config(request_timeout=10.0)"])
+        unknown = _unknown(values)
+        if unknown:
+            raise _refused(unknown + _problems({**_defaults(), **_known(values)}))
+        dataclass_init(self, **values)
+
+    type.__setattr__(cls, "__init__", init)
+    return cls
+
+
+@_naming_unknown_fields
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """The settings of one node. Immutable; durations in seconds (float), sizes in bytes (int).
@@ -88,17 +106,6 @@ class Config:
     trailing_entries: int = 10_000
     snapshot_pin_bytes: int = _GIB
     segment_bytes: int = 16 * _MIB
-
-    if not TYPE_CHECKING:
-
-        def __new__(cls, *args: object, **values: object) -> Self:
-            """Names what the dataclass would call an unexpected argument."""
-            if args:
-                raise _refused(["Config takes keyword arguments only, such as Config(request_timeout=10.0)"])
-            unknown = _unknown(values)
-            if unknown:  # before the dataclass' own TypeError, which knows no nearest name
-                raise _refused(unknown + _problems({**_defaults(), **_known(values)}))
-            return super().__new__(cls)
 
     def __post_init__(self) -> None:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

@@ -35,7 +35,7 @@ T = TypeVar("T")
 _LOOK = 0.05  # seconds: how long one node is listened to before the others are looked at
 
 
-def _problems(nodes: object, factory: object) -> list[str]:
+def _problems(nodes: object, factory: Any) -> list[str]:
     problems: list[str] = []
     if isinstance(nodes, bool) or not isinstance(nodes, int) or not 1 <= nodes <= 99:
         problems.append(f"nodes is {shown(nodes)}: a number from 1 to 99 is needed")

@@ -7,6 +7,7 @@ checked when they are handed over: missing methods, other arguments and coroutin
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -47,8 +48,6 @@ C = TypeVar("C", contravariant=True, default=bytes)
 D = TypeVar("D", covariant=True, default=bytes)
 R = TypeVar("R", covariant=True, default=Any)
 V = TypeVar("V", default=Any)
-
-Lane = Literal["control", "data", "bulk"]
 
 
 # --- state machines ------------------------------------------------------------------------------------------------------
@@ -144,7 +143,8 @@ class SupportsFreeze(Protocol[V]):
         ...
 
 
-class Batch(NamedTuple, Generic[D]):
+@dataclasses.dataclass(frozen=True)
+class Batch(Generic[D]):
     """What a durable machine applies in one transaction.
 
     Attributes:
@@ -400,6 +400,24 @@ class SnapshotStore(Protocol):
         ...
 
 
+def _assignable(declared: property) -> property:
+    """At run time a class that inherits a protocol's property may also assign it, as it would any attribute."""
+    name = declared.fget.__name__ if declared.fget is not None else ""
+
+    def get(self: object) -> Any:
+        try:
+            return self.__dict__[name]
+        except KeyError:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+            ) from None
+
+    def set_(self: object, value: object) -> None:
+        self.__dict__[name] = value
+
+    return property(get, set_, doc=declared.__doc__)
+
+
 class StorageEngine(Protocol):
     """Where a node keeps its log, its hard state and its snapshots.
 
@@ -410,21 +428,19 @@ class StorageEngine(Protocol):
     for types has to make them properties).
     """
 
-    if TYPE_CHECKING:
+    @property
+    def log_store(self) -> LogStore:
+        """The log."""
+        ...
 
-        @property
-        def log_store(self) -> LogStore:
-            """The log."""
-            ...
+    @property
+    def meta_store(self) -> MetaStore:
+        """The hard state."""
+        ...
 
-        @property
-        def meta_store(self) -> MetaStore:
-            """The hard state."""
-            ...
-
-    else:  # so that a class that inherits from this one may assign them
-        log_store: LogStore
-        meta_store: MetaStore
+    if not TYPE_CHECKING:
+        log_store = _assignable(log_store)
+        meta_store = _assignable(meta_store)
 
     @abstractmethod
     def open(self, identity: Identity) -> Identity:
@@ -444,15 +460,13 @@ class StorageEngine(Protocol):
 class SupportsSnapshotStore(Protocol):
     """A storage with a snapshot store of its own."""
 
-    if TYPE_CHECKING:
+    @property
+    def snapshot_store(self) -> SnapshotStore:
+        """The snapshots."""
+        ...
 
-        @property
-        def snapshot_store(self) -> SnapshotStore:
-            """The snapshots."""
-            ...
-
-    else:
-        snapshot_store: SnapshotStore
+    if not TYPE_CHECKING:
+        snapshot_store = _assignable(snapshot_store)
 
 
 # --- transport --------------------------------------------------------------------------------------------------------------
@@ -468,7 +482,7 @@ class Outgoing(NamedTuple):
     """
 
     to: int
-    lane: Lane
+    lane: Literal["control", "data", "bulk"]
     data: bytes
 
 

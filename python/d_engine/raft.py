@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 from . import errors
 from ._base import C, NodeBase, R, checked_items
 from ._calls import Call, Futures
-from .status import Change, Role
+from .status import Change, make_change
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -221,7 +221,7 @@ class Raft(NodeBase[C, R]):
                 return
             if change is not None:
                 seen, role, term, leader = change
-                yield Change(cast("Role", role), term, leader)
+                yield make_change(role, term, leader)
 
     def snapshot(self, *, timeout: float | None = None) -> int:
         """Makes a snapshot now, and purges the log behind it as configured.

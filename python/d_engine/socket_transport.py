@@ -16,7 +16,7 @@ from ._text import loopback, split_address
 from .config import refused
 from .errors import ClosedError, ConfigError, InvalidMessageError, WrongClusterError
 from .peers import Peer, address_problems, listen_problems, not_loopback
-from .plugins import Lane, Outgoing, Transport
+from .plugins import Outgoing, Transport
 
 __all__ = ["SocketTransport"]
 
@@ -103,7 +103,7 @@ class SocketTransport(Transport):
         """Queues the frames; never waits for the network."""
         sorted_out: dict[tuple[int, bool], list[bytes]] = {}
         for to, lane, data in batch:
-            sorted_out.setdefault((to, _bulk(lane)), []).append(data)
+            sorted_out.setdefault((to, lane == "bulk"), []).append(data)
         for key, frames in sorted_out.items():
             sender = self._sender(key)
             if sender is None:
@@ -160,10 +160,6 @@ class SocketTransport(Transport):
             ) from error
         assert self._receive is not None
         self._listener = _Listener(f"d-engine-{self._node_id}-accept", server, self._receive)
-
-
-def _bulk(lane: Lane) -> bool:
-    return lane == "bulk"
 
 
 class _Sender:

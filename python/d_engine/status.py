@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from .peers import Peer
 from .plugins import LogId
@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from ._core import RawStatus
     from .errors import PluginError
 
-__all__ = ["Change", "Progress", "Role", "Status"]
-
-Role = Literal["follower", "precandidate", "candidate", "leader"]
+__all__ = ["Change", "Progress", "Status"]
 
 
 class Change(NamedTuple):
@@ -27,9 +25,14 @@ class Change(NamedTuple):
         leader: whom it follows (id), itself included; None where none is known.
     """
 
-    role: Role
+    role: Literal["follower", "precandidate", "candidate", "leader"]
     term: int
     leader: int | None
+
+
+def make_change(role: str, term: int, leader: int | None) -> Change:
+    """From what native code gives."""
+    return Change(cast("Any", role), term, leader)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Status:
     """
 
     id: int
-    role: Role
+    role: Literal["follower", "precandidate", "candidate", "leader"]
     term: int
     leader: int | None
     commit: int
