@@ -35,6 +35,8 @@ impl Core {
         }
         match self.log.slice(next, last, self.settings.max_append_bytes) {
             Slice::Here(entries) => self.send_append(id, next - 1, entries),
+            // One read a follower, even if what it was for has changed: a disk that hangs must not collect wishes.
+            Slice::OnDisk(_) if self.fetches.values().any(|&purpose| purpose == FetchFor::Follower(id)) => false,
             Slice::OnDisk(end) => {
                 let fetch = self.fetch(FetchFor::Follower(id), next, end, self.settings.max_append_bytes);
                 self.with_follower(id, |follower| follower.fetch = Some(fetch));

@@ -1,7 +1,7 @@
 //! Random schedules: messages lost, doubled and late, crashes that forget what was not synced, partitions, slow disks,
 //! snapshots and purges. What must hold is checked after every step (`common/checks.rs`).
 //!
-//! `D_ENGINE_SEED=n` runs that seed alone; `D_ENGINE_FULL=1` runs two hundred times as many.
+//! `D_ENGINE_SEED=n` runs that seed alone; `D_ENGINE_FULL=1` runs a hundred times as many.
 
 use crate::common::{Cluster, ELECTION, MS, seen, settings, unseen};
 use d_engine_raft::{Body, Core, Input, NodeId, Reply, Settings, SplitMix64};
@@ -303,7 +303,7 @@ fn nothing_breaks_under_random_schedules() {
         run(seed, 800);
         return;
     }
-    let seeds = if std::env::var("D_ENGINE_FULL").is_ok_and(|full| full == "1") { 200_000 } else { 1_000 };
+    let seeds = if std::env::var("D_ENGINE_FULL").is_ok_and(|full| full == "1") { 200_000 } else { 2_000 };
     let (mut terms, mut writes, mut reads) = (0, 0, 0);
     for seed in 0..seeds {
         let (led, placed, answered) = run(seed, 800);

@@ -351,6 +351,7 @@ fn fetched_entries_are_sent_once_and_only_while_they_are_wanted() {
     assert_eq!((fetch.1, fetch.2), (1, 6), "from the disk");
     // It turns out meanwhile that the follower has more.
     solo.accepted(2, 2);
+    assert_eq!(solo.cluster.nodes[&1].fetches.len(), 1, "one read at a time");
     assert!(solo.cluster.answer_fetch(1));
     assert!(solo.sent().is_empty(), "the answer to the first wish is of no use any more");
     assert!(solo.cluster.answer_fetch(1));
