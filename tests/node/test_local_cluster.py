@@ -47,7 +47,7 @@ def cluster():
         yield cluster
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def words():
     with LocalCluster(WordCount, nodes=3) as cluster:
         cluster.wait_ready(timeout=WAIT)
