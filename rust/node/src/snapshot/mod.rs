@@ -15,6 +15,8 @@
 mod decode;
 mod encode;
 mod head;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use decode::{Decoder, Verifier};
 pub(crate) use encode::{Encoder, Finished};
