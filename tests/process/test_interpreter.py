@@ -10,7 +10,7 @@ from process.harness import Nodes, wait_until
 from process.pumps import Pumps
 
 RESUME = 0.5
-# What the others commit meanwhile has to be written by the store when it wakes up: a load that it can make up for quickly.
+# What the others commit meanwhile has to be written and applied by the one that wakes up: a load that it can make up for quickly.
 steady = partial(Pumps, chunk=4, pause=0.02)
 
 
@@ -45,7 +45,7 @@ def test_the_interpreter_lock_held_in_apply_changes_no_term(tmp_path, note, who)
         followers = [node for node in nodes.ids if node != leader]
         sleepers = choose[who](leader, followers)
         before = views(nodes)
-        with Pumps(nodes) as pumps:
+        with steady(nodes) as pumps:
             pumps.switch(True)
             nodes.children[followers[-1]].call("sleep", seconds=10, nodes=sleepers)
             # Those that are awake see nothing of it; the sleepers answer when they have woken up.
