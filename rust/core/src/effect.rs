@@ -42,8 +42,8 @@ pub enum Effect {
     Send(Message),
     /// Committed and durable here: apply in order. Contiguous over all effects of this kind since the start or the last `Restore`.
     Apply(Vec<Entry>),
-    /// Replace the state machine by the snapshot that was received (after what came before in the apply queue); then
-    /// everything from the next index on comes as `Apply`.
+    /// Replace the state machine by the newest snapshot, this one or a later one (after what came before in the apply
+    /// queue), and report where it is with `Applied`; then everything from the next index on comes as `Apply`.
     Restore(LogId),
     /// Forget the log up to here, after what came before in the storage queue.
     Purge(LogId),

@@ -16,6 +16,8 @@ pub(super) struct Applying {
     handed: Index,
     /// Reported as applied up to here.
     applied: Index,
+    /// The newest snapshot that it was told to take over.
+    restored: Index,
     outstanding: VecDeque<(Index, usize)>,
     bytes: usize,
     fetching: bool,
@@ -23,11 +25,15 @@ pub(super) struct Applying {
 
 impl Applying {
     pub(super) const fn from(applied: Index) -> Self {
-        Self { handed: applied, applied, outstanding: VecDeque::new(), bytes: 0, fetching: false }
+        Self { handed: applied, applied, restored: 0, outstanding: VecDeque::new(), bytes: 0, fetching: false }
     }
 
     pub(super) const fn index(&self) -> Index {
         self.applied
+    }
+
+    pub(super) const fn handed(&self) -> Index {
+        self.handed
     }
 
     pub(super) fn applied(&mut self, index: Index) {
@@ -44,7 +50,15 @@ impl Applying {
     /// A snapshot takes the place of everything up to `index`.
     pub(super) fn restore(&mut self, index: Index) {
         self.handed = index;
+        self.restored = index;
         self.fetching = false;
+    }
+
+    /// Whether it is known where the state machine will be once it has taken what was given out. A restore takes the newest
+    /// snapshot, which may be one that has come since: until it has reported, nothing can be put behind it
+    /// (MIT 6.824-2018 #4).
+    pub(super) const fn settled(&self) -> bool {
+        self.restored <= self.applied && self.applied <= self.handed
     }
 
     fn hand(&mut self, entries: &[Entry]) {
@@ -60,7 +74,7 @@ impl Applying {
 impl Core {
     pub(super) fn advance_apply(&mut self) {
         let upto = self.commit.min(self.log.durable());
-        while !self.apply_stopped && !self.applying.fetching && self.applying.handed < upto {
+        while !self.apply_stopped && !self.applying.fetching && self.applying.settled() && self.applying.handed < upto {
             let room = self.settings.max_applying_bytes.saturating_sub(self.applying.bytes);
             if room == 0 {
                 return;

@@ -40,6 +40,7 @@ impl Core {
         if last.index <= self.commit {
             // Older than what is here (openraft #543). Tell its sender what it need not send.
             self.event(Event::StaleSnapshot(last));
+            self.restore_in_place(last);
             let held = self.commit.min(self.log.durable());
             return self.send(from, Body::SnapshotReply { matched: held });
         }
@@ -50,18 +51,30 @@ impl Core {
             token = self.durability.token_for(last.index, self.log.durable());
             self.commit = last.index;
             self.configurations.committed(last.index);
+            self.restore_in_place(last);
         } else {
             self.log.reset(last, time);
             self.durability.stage_reset(last);
             self.configurations.reset(configuration.0, configuration.1);
             self.configured();
             self.commit = last.index;
-            self.fetches.retain(|_, purpose| *purpose != FetchFor::Apply);
-            self.applying.restore(last.index);
-            self.rest.push(Effect::Restore(last));
+            self.restore(last);
             token = token.max(Some(self.durability.current_token()));
         }
         self.send_after(from, Body::SnapshotReply { matched: last.index }, token);
+    }
+
+    /// A restore that has not reported may take this snapshot in place of its own: then what lies between is not applied.
+    fn restore_in_place(&mut self, last: LogId) {
+        if !self.applying.settled() && last.index > self.applying.handed() {
+            self.restore(last);
+        }
+    }
+
+    fn restore(&mut self, last: LogId) {
+        self.fetches.retain(|_, purpose| *purpose != FetchFor::Apply);
+        self.applying.restore(last.index);
+        self.rest.push(Effect::Restore(last));
     }
 
     pub(super) fn snapshot_sent(&mut self, to: NodeId, delivered: Option<Index>) {

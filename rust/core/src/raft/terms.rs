@@ -144,7 +144,10 @@ fn plausible(message: &Message) -> bool {
             }
             Body::AppendReply(AppendReply::Accepted { matched }) | Body::SnapshotReply { matched } => *matched < LIMIT,
             Body::AppendReply(AppendReply::Rejected { prev, hint }) => *prev < LIMIT && place(hint),
-            Body::Heartbeat { commit: index, .. } | Body::HeartbeatReply { last: index, .. } => *index < LIMIT,
+            Body::Heartbeat { commit: index, .. }
+            | Body::HeartbeatReply { last: index, .. }
+            | Body::ReadIndexReply { result: Ok(index), .. } => *index < LIMIT,
+            Body::ProposeReply { result: Ok(at), .. } => at.index > 0 && place(at),
             _ => true,
         }
 }

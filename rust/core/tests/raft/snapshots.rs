@@ -147,7 +147,9 @@ fn class_32_writes_of_before_a_snapshot_make_nothing_of_it_durable() {
     solo.append(3, 4, LogId::new(1, 1), old);
     install(&mut solo, 5, &snapshot(10, 3));
     assert!(matched(&solo.persist()).is_empty());
+    assert_eq!(solo.cluster.status(1).durable, 0);
     assert_eq!(matched(&solo.persist()), [10]);
+    assert_eq!(solo.cluster.status(1).durable, 10);
 }
 
 #[test]
@@ -181,6 +183,9 @@ fn class_42_a_restore_stands_between_what_it_covers_and_what_follows() {
     solo.append_committed(2, 4, LogId::ZERO, log_of(&[4, 4]), 2);
     install(&mut solo, 4, &snapshot(10, 4));
     solo.append_committed(2, 4, LogId::new(10, 4), vec![entry(11, 4, b"a"), entry(12, 4, b"b")], 12);
+    assert_eq!(solo.cluster.nodes[&1].works.len(), 2, "what follows waits until the restore has reported");
+    solo.cluster.apply(1);
+    solo.cluster.apply(1);
     let order: Vec<(u64, u64)> = solo.cluster.nodes[&1]
         .works
         .iter()
@@ -189,7 +194,28 @@ fn class_42_a_restore_stands_between_what_it_covers_and_what_follows() {
             Work::Restore(last) => (0, last.index),
         })
         .collect();
-    assert_eq!(order, [(1, 2), (0, 10), (11, 12)]);
+    assert_eq!(order, [(11, 12)]);
+}
+
+#[test]
+fn class_42_a_snapshot_that_comes_while_another_one_waits_to_be_restored_is_taken_in_its_place() {
+    for reported_first in [false, true] {
+        let mut solo = Solo::new(3, 4, Vec::new());
+        solo.cluster.node(1).auto_apply = false;
+        install(&mut solo, 4, &snapshot(10, 4));
+        let more = (11..=20).map(|index| entry(index, 4, b"x")).collect();
+        solo.append_committed(2, 4, LogId::new(10, 4), more, 20);
+        // The store has the newer one before the core hears of it.
+        solo.cluster.node(1).disk.snapshot = Some(snapshot(15, 4));
+        if reported_first {
+            solo.cluster.apply(1);
+            assert!(solo.cluster.nodes[&1].works.is_empty(), "the machine is at 15: nothing fits behind 10");
+        }
+        solo.append_committed(2, 4, LogId::new(20, 4), Vec::new(), 14);
+        install(&mut solo, 4, &snapshot(15, 4));
+        while solo.cluster.apply(1) {}
+        assert_eq!(solo.cluster.nodes[&1].machine.applied.index, 20, "reported first: {reported_first}");
+    }
 }
 
 #[test]

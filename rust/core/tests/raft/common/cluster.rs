@@ -34,8 +34,6 @@ pub struct Node {
     pub auto_apply: bool,
     /// Whether the state machine keeps what it has applied when the node goes down.
     pub durable_machine: bool,
-    /// The newest snapshot that it was restored from while it ran.
-    pub restored: Index,
     pub works: VecDeque<Work>,
     pub fetches: VecDeque<(FetchId, Index, Index, usize)>,
     pub sending: VecDeque<(NodeId, Index)>,
@@ -58,7 +56,6 @@ impl Node {
             auto_persist: true,
             auto_apply: true,
             durable_machine: false,
-            restored: 0,
             works: VecDeque::new(),
             fetches: VecDeque::new(),
             sending: VecDeque::new(),
@@ -167,7 +164,6 @@ impl Cluster {
     pub fn crash(&mut self, id: NodeId, kept: usize) {
         let node = self.node(id);
         node.core = None;
-        node.restored = 0;
         node.disk.crash(kept);
         node.works.clear();
         node.fetches.clear();
@@ -252,9 +248,7 @@ impl Cluster {
         let Some(work) = node.works.pop_front() else { return false };
         match work {
             Work::Apply(entries) => {
-                // A newer snapshot may have come while a restore waited in the queue; it was taken in its place.
-                let restored = node.restored;
-                for entry in entries.iter().filter(|entry| entry.index() > restored) {
+                for entry in &entries {
                     node.machine.apply(entry);
                     self.checks.applies(entry);
                 }
@@ -263,7 +257,6 @@ impl Cluster {
                 let snapshot = node.disk.snapshot.as_ref().expect("restored from a committed snapshot");
                 assert!(snapshot.last() >= last);
                 node.machine = snapshot.machine;
-                node.restored = snapshot.last().index;
             }
         }
         let applied = node.machine.applied.index;
