@@ -53,7 +53,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
             policy,
             closing: Closing::default(),
             effects: Vec::new(),
-            last_id: 0,
+            last_id: start.ids_after,
             handed: start.applied.index,
             applied: start.applied,
             apply_stopped: false,

@@ -69,6 +69,9 @@ pub struct DriverStart {
     pub snapshot: Option<LogId>,
     /// The entry before the log's first.
     pub purged: LogId,
+    /// Requests are numbered from here: new at every start, so that a late answer to a request of before it answers none
+    /// of after it.
+    pub ids_after: RequestId,
 }
 
 /// One thing that happened.

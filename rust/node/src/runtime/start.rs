@@ -397,7 +397,7 @@ fn make_driver<S: StateMachine>(
         pin_grace: 10_000_000,
     };
     let core = Core::new(clock::now(), config.settings(), start);
-    Ok(Driver::new(core, settings, &DriverStart { applied, snapshot, purged }))
+    Ok(Driver::new(core, settings, &DriverStart { applied, snapshot, purged, ids_after: seed >> 1 }))
 }
 
 impl<S: StateMachine> Default for Queues<S> {
