@@ -222,6 +222,11 @@ class NodeBase(Generic[C, R]):
         return self._config
 
     @property
+    def closed(self) -> bool:
+        """Whether it was closed, or has stopped by itself because its storage failed. Never waits."""
+        return self._done or (self._node is not None and self._node.closed)
+
+    @property
     def leader(self) -> int | None:
         """Whom this node follows (id), itself included; None where no leader is known. Never waits. Raises `ClosedError`, `ForkError`."""
         return self._live().leader()

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from ._process import check_fork, generation, native
 from ._text import seconds, shown
 from .config import Config, refused
 from .raft import Raft
+from .status import Change, Status
 from .storage import FileStorage
 
 if TYPE_CHECKING:
@@ -176,8 +177,8 @@ class LocalCluster(Generic[C, R]):
 
     @property
     def live(self) -> tuple[int, ...]:
-        """The ids of the nodes that are up."""
-        return tuple(node for node in self._nodes if node not in self._down)
+        """The ids of the nodes that are up: neither crashed nor stopped by themselves."""
+        return tuple(node for node, raft in list(self._nodes.items()) if node not in self._down and not raft.closed)
 
     @property
     def directory(self) -> Path | None:
@@ -295,6 +296,30 @@ class LocalCluster(Generic[C, R]):
         deadline = self._deadline(timeout)
         for node in self.live:
             self._nodes[node].wait_ready(timeout=max(0.0, deadline - time.monotonic()))
+
+    def snapshot(self, *, timeout: float | None = None) -> int:
+        """As `Raft.snapshot`, on the node that leads."""
+        return self._wait(timeout, lambda raft, left: raft.snapshot(timeout=left))
+
+    def status(self) -> Status:
+        """As `Raft.status`, of the node that leads; waits for one. `nodes[id].status()` is any node's."""
+        return self._led(self._deadline(None)).status()
+
+    def metrics(self) -> dict[str, int]:
+        """As `Raft.metrics`, of the node that leads; waits for one. `nodes[id].metrics()` is any node's."""
+        return self._led(self._deadline(None)).metrics()
+
+    def changes(self) -> Iterator[Change]:
+        """As `Raft.changes`, as a live node sees it; goes on with another one where that one crashes, and ends with the cluster."""
+        last: Change | None = None
+        while self._state == "open":
+            watched = next((self._nodes[node] for node in self.live), None)
+            if watched is None:
+                return
+            for change in watched.changes():
+                if change != last:
+                    last = change
+                    yield change
 
     def _wait(self, timeout: float | None, verb: Callable[[Raft[C, R], float], T]) -> T:
         """`_ask` for calls that change nothing: no leader is a `DeadlineError` there."""

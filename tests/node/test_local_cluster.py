@@ -282,6 +282,20 @@ def test_changes_begin_with_the_current_value(cluster):
     assert list(changes) == []
 
 
+def test_the_clusters_own_verbs(cluster):
+    cluster.propose(b"x")
+    assert cluster.status().id == cluster.leader
+    assert cluster.metrics()["proposals"] >= 1
+    assert cluster.snapshot() >= 1
+    changes = cluster.changes()
+    first = next(change for change in changes if change.leader is not None)
+    cluster.crash(first.leader)
+    after = next(change for change in changes if change.leader not in (None, first.leader))
+    assert after.term > first.term
+    cluster.close()
+    assert list(changes) == []
+
+
 def test_snapshot_on_demand(cluster):
     cluster.propose_many([b"%d" % number for number in range(50)])
     raft = cluster.nodes[cluster.leader]

@@ -62,8 +62,7 @@ def test_the_receiver_cannot_restore_it():
         purge_past(scene, victim, others)
         scene.faults[victim].fail("restore")
         raft = scene.trio.start(victim)
-        wait_until(lambda: raft.status().apply_error, "apply to stop")
-        error = raft.status().apply_error
+        error = wait_until(lambda: raft.status().apply_error, "apply to stop")
         assert (error.callback, error.node) == ("restore", victim)
         assert isinstance(error.__cause__, Injected)
         scene.others_go_on(victim, others, writes=2)
