@@ -84,12 +84,14 @@ impl Ticket {
 
 /// Where an answer goes. Exactly one is given: if the node drops the call, an error.
 pub struct Reply {
-    to: Option<To>,
+    to: Option<Recipient>,
     node: NodeId,
     proposal: bool,
 }
 
-enum To {
+/// Who waits.
+#[derive(Clone)]
+pub enum Recipient {
     Slot(Arc<Slot<Answer>>),
     Ticket(Arc<Ticket>),
 }
@@ -102,12 +104,13 @@ impl Reply {
     }
 
     fn withdrawn(&self) -> bool {
-        matches!(&self.to, Some(To::Ticket(ticket)) if ticket.withdrawn())
+        matches!(&self.to, Some(Recipient::Ticket(ticket)) if ticket.withdrawn())
     }
 }
 
-impl To {
-    fn put(self, answer: Answer) {
+impl Recipient {
+    /// Only the first answer counts.
+    pub fn put(self, answer: Answer) {
         match self {
             Self::Slot(slot) => slot.put(answer),
             Self::Ticket(ticket) => ticket.put(answer),
@@ -169,11 +172,17 @@ impl Call {
                 node.propose(draft, timeout, Box::new(move |outcome| reply.put(Answer::Many(outcome))));
             }
             Self::Read { function, argument, callback, consistency } => {
-                let id = running.id;
-                let done = move |reading: Result<Reading<'_, Machine>, NodeError>| match reading {
-                    Ok(_) if reply.withdrawn() => {}
-                    Ok(_) => reply.put(read(id, &function, &argument, &callback)),
-                    Err(error) => reply.put(Answer::Failed(error)),
+                let (id, watch) = (running.id, Arc::clone(&running.watch));
+                let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+                let done = move |reading: Result<Reading<'_, Machine>, NodeError>| match (reading, reply.to.clone()) {
+                    (Err(error), _) => reply.put(Answer::Failed(error)),
+                    (Ok(_), Some(recipient)) if !reply.withdrawn() => {
+                        let watched = watch.begin(recipient, &callback, deadline);
+                        let answer = read(id, &function, &argument, &callback);
+                        drop(watched);
+                        reply.put(answer);
+                    }
+                    (Ok(_), _) => {}
                 };
                 node.query(consistency, timeout, Box::new(done));
             }
@@ -208,7 +217,7 @@ impl Call {
     pub fn wait(self, py: Python<'_>, running: &Arc<Running>, timeout: Option<Duration>) -> PyResult<Py<PyAny>> {
         let (proposal, name) = (self.is_proposal(), self.name());
         let slot = Slot::new();
-        let reply = Reply { to: Some(To::Slot(Arc::clone(&slot))), node: running.id, proposal };
+        let reply = Reply { to: Some(Recipient::Slot(Arc::clone(&slot))), node: running.id, proposal };
         py.detach(|| self.submit(running, timeout, reply));
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout + GRACE));
         let answer = slot.wait(py, deadline)?.unwrap_or_else(|| {
@@ -233,7 +242,7 @@ impl Call {
     ) -> u64 {
         let ticket = Ticket::new(running, queue, key);
         let number = ticket.number();
-        let reply = Reply { to: Some(To::Ticket(ticket)), node: running.id, proposal: self.is_proposal() };
+        let reply = Reply { to: Some(Recipient::Ticket(ticket)), node: running.id, proposal: self.is_proposal() };
         py.detach(|| self.submit(running, timeout, reply));
         number
     }

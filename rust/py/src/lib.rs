@@ -29,6 +29,7 @@ mod storage;
 mod threads;
 mod transport;
 mod wake;
+mod watch;
 
 /// The native part of d-engine-core. Private: use the package `d_engine`.
 #[pyo3::pymodule]

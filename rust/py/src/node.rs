@@ -28,6 +28,7 @@ use crate::status;
 use crate::storage::Engine;
 use crate::threads::KeepThreadState;
 use crate::transport::PythonTransport;
+use crate::watch::Watch;
 
 /// How long a node that nobody closed may take to stop.
 const ABANDONED: Duration = Duration::from_secs(5);
@@ -39,8 +40,16 @@ pub struct Running {
     pub id: NodeId,
     pub node: d_engine_node::Node<Machine>,
     pub calls: Registry,
+    pub watch: Arc<Watch>,
     /// Where its transport is bound.
     address: Option<String>,
+}
+
+impl Running {
+    fn close(&self, handover: bool, limit: Duration) {
+        self.node.close(handover, limit);
+        self.watch.close();
+    }
 }
 
 /// What the constructor was given, until `start`.
@@ -74,11 +83,10 @@ impl Drop for State {
             return;
         }
         // Whoever drops the last reference may hold the interpreter that the node's threads need to end: it does not wait.
-        let stop = move || {
-            running.node.close(false, ABANDONED);
-        };
+        let id = running.id;
+        let stop = move || running.close(false, ABANDONED);
         // If even a thread cannot be had, the node goes on until the process ends.
-        let _ = thread::Builder::new().name("d-engine-close".into()).spawn(stop);
+        let _ = thread::Builder::new().name(format!("raft-{id}-close")).spawn(stop);
     }
 }
 
@@ -202,10 +210,11 @@ impl Node {
             py.detach(|| d_engine_node::Node::start(node_parts)).map_err(|error| errors::start_failed(py, &error))?;
         // Asked now and not kept: it would keep a closed transport's files open.
         let address = listening.and_then(Listening::address);
-        let running = Arc::new(Running { id: self.id, node, calls: Registry::default(), address });
+        let watch = Arc::new(Watch::new(self.id));
+        let running = Arc::new(Running { id: self.id, node, calls: Registry::default(), watch, address });
         let running = state.running.get_or_init(|| running);
         if state.closed.load(Ordering::Acquire) {
-            py.detach(|| running.node.close(false, ABANDONED));
+            py.detach(|| running.close(false, ABANDONED));
             return Err(self.closed_error(py, "the node was closed while it started"));
         }
         Ok(())
@@ -224,12 +233,12 @@ impl Node {
             // On a thread of its own, so that Ctrl-C ends the wait and not the closing.
             let (node, opened, ended) = (Arc::clone(running), Arc::clone(&latch), Arc::clone(&state.ended));
             let stop = move || {
-                node.node.close(handover, limit);
+                node.close(handover, limit);
                 ended.store(true, Ordering::Release);
                 opened.open();
             };
-            if thread::Builder::new().name("d-engine-close".into()).spawn(stop).is_err() {
-                py.detach(|| running.node.close(handover, limit));
+            if thread::Builder::new().name(format!("raft-{}-close", self.id)).spawn(stop).is_err() {
+                py.detach(|| running.close(handover, limit));
                 latch.open();
             }
         }
@@ -243,7 +252,10 @@ impl Node {
         let parts = state.parts().take();
         drop(parts);
         if let Some(running) = state.running.get() {
-            py.detach(|| running.node.crash());
+            py.detach(|| {
+                running.node.crash();
+                running.watch.close();
+            });
             state.ended.store(true, Ordering::Release);
         }
         Ok(())
