@@ -6,7 +6,7 @@ project = "d-engine-core"
 copyright = "the d-engine-core contributors"
 version = release = installed_version("d-engine-core")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
 root_doc = "index"
 exclude_patterns = ["_build"]
