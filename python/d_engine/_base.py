@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal
 
-from typing_extensions import TypeVar
+if sys.version_info >= (3, 13):
+    from typing import TypeVar
+else:
+    from typing_extensions import TypeVar
 
 from . import _hooks
 from ._logs import BRIDGE

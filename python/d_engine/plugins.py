@@ -9,11 +9,15 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import sys
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, NamedTuple, Protocol
 
-from typing_extensions import TypeVar
+if sys.version_info >= (3, 13):
+    from typing import TypeVar
+else:
+    from typing_extensions import TypeVar
 
 from .errors import CommandError, PluginTypeError, StorageError
 

@@ -30,12 +30,15 @@ else:
 
 
 def uvloop_factory():
-    if uvloop is None:
-        pytest.skip("uvloop is not installed")
+    assert uvloop is not None
     return uvloop.new_event_loop()
 
 
-LOOPS = [pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop_factory, id="uvloop")]
+NO_UVLOOP = pytest.mark.skipif(uvloop is None, reason="uvloop is not installed")
+LOOPS = [
+    pytest.param(asyncio.new_event_loop, id="asyncio"),
+    pytest.param(uvloop_factory, id="uvloop", marks=NO_UVLOOP),
+]
 
 
 @pytest.fixture(params=LOOPS)
