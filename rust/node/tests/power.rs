@@ -137,7 +137,11 @@ impl Machine {
             snapshot_pin_bytes: 0,
             pin_grace: 0,
         };
-        Driver::new(Core::new(now, config.settings(), start), settings, &DriverStart::default())
+        Driver::new(
+            Core::new(now, config.settings(), start),
+            settings,
+            &DriverStart { ids_after: seed >> 1, ..DriverStart::default() },
+        )
     }
 
     /// Takes everything that waits, as a log thread does: one batch.

@@ -172,7 +172,14 @@ impl<P> Proposals<P> {
                 break;
             }
             let mut placed = slot.remove();
-            let start = usize::try_from(index.saturating_sub(first)).unwrap_or(usize::MAX);
+            if index < first {
+                // Nothing is handed out twice or left out, so this cannot be; a caller without an answer would be worse.
+                let failure = Failure::Unknown(Unknown::Applied(LogId::new(index, term)));
+                let id = placed.begun.then_some(placed.id);
+                out.push(Action::FailProposal { id, waiter: placed.waiter, failure });
+                continue;
+            }
+            let start = usize::try_from(index - first).unwrap_or(usize::MAX);
             let stop = usize::try_from(placed.end.min(last + 1) - first).unwrap_or(usize::MAX);
             let ours = entries[start..stop].iter().take_while(|entry| entry.term() == term).count();
             let (id, deadline, range) = (placed.id, placed.deadline, start..start + ours);
