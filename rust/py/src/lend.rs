@@ -59,13 +59,18 @@ impl<T> SameThread<T> {
 impl<T: ?Sized> Loan<T> {
     /// Uses what is lent, detached.
     pub fn with<R: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut T) -> R + Send) -> PyResult<R> {
-        if thread::current().id() != self.thread {
-            return Err(PyRuntimeError::new_err("a snapshot's file works on the thread that it was handed to only"));
-        }
-        // Taken out while it is in use: nobody holds the lock meanwhile, and a use within a use finds nothing.
-        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let place = {
+            let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+            if place.is_some() && thread::current().id() != self.thread {
+                return Err(PyRuntimeError::new_err(
+                    "a snapshot's file works on the thread that it was handed to only",
+                ));
+            }
+            // Taken out while it is in use: nobody holds the lock meanwhile, and a use within a use finds nothing.
+            place.take()
+        };
         let Some(place) = place else {
-            return Err(PyValueError::new_err("I/O operation on a snapshot's file after the call it was handed to"));
+            return Err(PyValueError::new_err("a snapshot's file ends with the call that it was handed to"));
         };
         let mut target = place.0;
         let moved = SameThread(&mut target);
