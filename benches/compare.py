@@ -47,6 +47,7 @@ class Run:
     directory: str
     file_system: str
     plan: Plan
+    remark: str = ""
     load: list[float] = field(default_factory=list)  # load average before each round
     rounds: list[list[Measured]] = field(default_factory=list)
     floors: list[Floor] = field(default_factory=list)
@@ -61,6 +62,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, help="length of each throughput stretch (default 8; quick: 4)")
     add("--systems", nargs="+", choices=NAMES, default=list(NAMES))
     add("--directory", type=Path, default=HERE.parent / "build" / "bench", help="where data goes; a real file system")
+    add("--remark", default="", help="a sentence for the report, such as what else the machine was doing")
     add("--output", type=Path, default=HERE, help="where the report goes")
     return parser.parse_args(argv)
 
@@ -114,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if kind in IN_MEMORY:
         print(f"{directory} is in memory ({kind}); durable writes are measured on a disk: --directory", file=sys.stderr)
         return 2
-    run = Run(str(directory), kind, plan)
+    run = Run(str(directory), kind, plan, options.remark)
     progress = Progress(rounds * (len(options.systems) + 1))
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=directory))
     try:

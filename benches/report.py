@@ -164,7 +164,8 @@ def text(run: Run, profile: str) -> str:
             " from two threads of the leader's process. One run, the order of the systems turns from round to round."
         ),
         f"{len(run.rounds)} rounds; each figure is the median, in brackets the largest round divided by the smallest.",
-        f"Load average before the rounds: {', '.join(f'{load:.1f}' for load in run.load)}.",
+        f"Load average before the rounds: {', '.join(f'{load:.1f}' for load in run.load)}."
+        + (f" {run.remark}" if run.remark else ""),
         "",
         f"**What was durable.** {DURABILITY}",
         "",
