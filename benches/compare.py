@@ -44,7 +44,6 @@ class Floor:
 class Run:
     """Everything that was measured."""
 
-    directory: str
     file_system: str
     plan: Plan
     remark: str = ""
@@ -116,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if kind in IN_MEMORY:
         print(f"{directory} is in memory ({kind}); durable writes are measured on a disk: --directory", file=sys.stderr)
         return 2
-    run = Run(str(directory), kind, plan, options.remark)
+    run = Run(kind, plan, options.remark)
     progress = Progress(rounds * (len(options.systems) + 1))
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=directory))
     try:
