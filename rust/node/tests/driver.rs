@@ -234,7 +234,7 @@ fn queued_messages_come_before_a_due_timer() {
 }
 
 #[test]
-fn a_stopped_machine_ends_what_waits_for_it() {
+fn class_41_a_stopped_machine_ends_what_waits_for_it() {
     let mut world = World::new(Some(1));
     world.propose("a", 1, None);
     world.prepare(vec![proposed(1, 5, 3)]);

@@ -91,7 +91,7 @@ fn of(slow: &[Slow], id: u64) -> &Slow {
 }
 
 #[test]
-fn nothing_that_waits_for_a_disk_leaves_the_node() {
+fn class_34_nothing_that_waits_for_a_disk_leaves_the_node() {
     let (mut cluster, slow) = slow_cluster(config());
     let leader = cluster.leader();
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
@@ -227,7 +227,7 @@ fn a_panicking_machine_stops_its_node() {
 }
 
 #[test]
-fn a_hanging_apply_delays_nobody_else_and_no_close() {
+fn class_41_a_hanging_apply_delays_nobody_else_and_no_close() {
     let door = Arc::new(Door::default());
     let mut cluster = Cluster::new(0, config());
     cluster.resize(3);

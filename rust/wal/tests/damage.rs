@@ -34,7 +34,7 @@ fn some(from: u64, to: u64, step: usize) -> impl Iterator<Item = u64> {
 }
 
 #[test]
-fn every_byte_of_the_last_batch_cut_or_flipped_opens() {
+fn class_36_every_byte_of_the_last_batch_cut_or_flipped_opens() {
     let (sample, last) = sample();
     for offset in last..last + PAGE {
         let cut = offset % 2 == 0 || full();
@@ -65,7 +65,7 @@ fn every_byte_of_the_last_batch_cut_or_flipped_opens() {
 }
 
 #[test]
-fn every_flip_at_or_below_what_is_known_to_be_durable_is_refused_by_name() {
+fn class_36_every_flip_at_or_below_what_is_known_to_be_durable_is_refused_by_name() {
     let (files, last) = sample();
     let before = files.contents(FIRST);
     for offset in some(0, last, 7) {

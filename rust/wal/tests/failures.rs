@@ -9,7 +9,7 @@ use d_engine_wal::mem::MemFiles;
 use d_engine_wal::{Wal, WalError};
 
 #[test]
-fn a_failed_sync_poisons_the_log_for_ever() {
+fn class_35_a_failed_sync_poisons_the_log_for_ever() {
     let files = MemFiles::new(1);
     let (wal, _) = open(&files);
     store(&wal, &[append(entries(1, 1, 1, 100))]);
@@ -32,7 +32,7 @@ fn a_failed_sync_poisons_the_log_for_ever() {
 }
 
 #[test]
-fn after_a_failed_sync_a_restart_writes_again_what_the_system_takes_for_clean() {
+fn class_35_after_a_failed_sync_a_restart_writes_again_what_the_system_takes_for_clean() {
     for seed in 0..60 {
         let files = MemFiles::new(seed);
         let (wal, _) = open(&files);

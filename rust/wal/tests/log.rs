@@ -31,7 +31,7 @@ fn what_was_synced_is_there_after_a_power_cut() {
 /// Class 2: a power cut leaves the old term with its vote or the new term with its vote, and entries never without the term
 /// they were written with.
 #[test]
-fn term_and_vote_change_in_one_piece() {
+fn class_02_term_and_vote_change_in_one_piece() {
     for seed in 0..100 {
         let files = MemFiles::new(seed);
         let (wal, _) = open(&files);
