@@ -2,9 +2,11 @@
 
 import array
 import asyncio
+import contextlib
 import copy
 import gc
 import pickle
+import signal
 import threading
 import time
 import weakref
@@ -16,8 +18,10 @@ from d_engine import (
     ClosedError,
     Config,
     DeadlineError,
+    DirectoryLockedError,
     Entries,
     Entry,
+    FileStorage,
     LocalTransport,
     MemoryStorage,
     Raft,
@@ -25,7 +29,7 @@ from d_engine import (
     TooLargeError,
     _core,
 )
-from support.clusters import FOREVER, WAIT
+from support.clusters import FOREVER, WAIT, wait_until
 from support.machines import Gate, Journal
 
 
@@ -359,6 +363,37 @@ def test_a_query_that_hangs_ends_at_its_deadline_and_at_close():
         asyncio.run(ask())
     finally:
         gate.release.set()
+
+
+def test_control_c_ends_a_start_that_restores(tmp_path):
+    """What was begun is taken down again: the directory can be used afterwards."""
+    gate = Gate()
+
+    class Stuck(Journal):
+        def restore(self, src):
+            gate.pass_through()
+            super().restore(src)
+
+    def node(machine):
+        return Raft(1, FileStorage(tmp_path / "data"), machine, peers={1: "local:1"}, transport=LocalTransport())
+
+    with node(Journal()) as raft:
+        raft.propose(b"x", timeout=WAIT)
+        raft.snapshot(timeout=WAIT)
+    interrupt = threading.Thread(
+        target=lambda: gate.reached.wait(WAIT) and signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    )
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        node(Stuck()).start()
+    interrupt.join()
+    gate.release.set()
+
+    def usable():
+        with contextlib.suppress(DirectoryLockedError), node(Journal()) as raft:
+            return raft.query(None, timeout=WAIT) == [b"x"]
+
+    wait_until(usable, "the directory to be free")
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------------------------------

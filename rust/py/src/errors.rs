@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use d_engine_node::{NodeError, PluginFailure, StorageError, TransportError};
 use d_engine_raft::NodeId;
-use pyo3::exceptions::PyBaseException;
+use pyo3::exceptions::{PyBaseException, PyException};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
@@ -114,6 +114,8 @@ pub fn start_failed(py: Python<'_>, error: &NodeError) -> PyErr {
         _ => return report(error).raise(py),
     };
     match boundary::cause(failure) {
+        // Ctrl-C in a plugin's callback on the starting thread is no failure of the plugin.
+        Some(own) if !own.value(py).is_instance_of::<PyException>() => own.clone_ref(py),
         Some(own) if is_instance(own.value(py).as_any(), &ROOT, "DEngineError") => own.clone_ref(py),
         _ => plugin(node, failure).raise(py),
     }

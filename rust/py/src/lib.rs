@@ -24,6 +24,7 @@ mod receive;
 mod slot;
 mod snapshot_file;
 mod snapshots;
+mod starting;
 mod status;
 mod storage;
 mod threads;

@@ -24,6 +24,7 @@ use crate::local::LocalTransport;
 use crate::logs;
 use crate::machine::Machine;
 use crate::slot::Latch;
+use crate::starting::start_apart;
 use crate::status;
 use crate::storage::Engine;
 use crate::threads::KeepThreadState;
@@ -163,6 +164,13 @@ impl Node {
         Ok((Box::new(PythonTransport::new(transport)?), None))
     }
 
+    /// Whether nothing of Python is called on the thread that starts the node.
+    fn all_native(py: Python<'_>, parts: &Parts) -> bool {
+        let transport = parts.transport.bind(py);
+        parts.storage.bind(py).is_instance_of::<PyString>()
+            && (transport.is_instance_of::<LocalTransport>() || transport.is_instance_of::<GrpcTransport>())
+    }
+
     fn summary_now(&self, py: Python<'_>) -> PyResult<Summary> {
         Ok(self.state.get(py)?.running.get().map_or_else(Summary::default, |running| running.node.summary()))
     }
@@ -206,8 +214,12 @@ impl Node {
             return Err(self.closed_error(py, "the node was started before"));
         };
         let (node_parts, listening) = self.node_parts(py, &parts)?;
-        let node =
-            py.detach(|| d_engine_node::Node::start(node_parts)).map_err(|error| errors::start_failed(py, &error))?;
+        let started = if Self::all_native(py, &parts) {
+            start_apart(py, node_parts)?
+        } else {
+            py.detach(|| d_engine_node::Node::start(node_parts))
+        };
+        let node = started.map_err(|error| errors::start_failed(py, &error))?;
         // Asked now and not kept: it would keep a closed transport's files open.
         let address = listening.and_then(Listening::address);
         let watch = Arc::new(Watch::new(self.id));
