@@ -216,12 +216,16 @@ impl Call {
     /// Waits for the answer, and looks for signals meanwhile.
     pub fn wait(self, py: Python<'_>, running: &Arc<Running>, timeout: Option<Duration>) -> PyResult<Py<PyAny>> {
         let (proposal, name) = (self.is_proposal(), self.name());
+        let change = matches!(self, Self::NextChange(_));
         let slot = Slot::new();
         let reply = Reply { to: Some(Recipient::Slot(Arc::clone(&slot))), node: running.id, proposal };
         py.detach(|| self.submit(running, timeout, reply));
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout + GRACE));
         let answer = slot.wait(py, deadline)?.unwrap_or_else(|| {
             let (node, seconds) = (running.id, timeout.unwrap_or_default().as_secs_f64());
+            if change {
+                return Answer::Nothing; // as when the node itself says that nothing changed in time
+            }
             Answer::Failed(if proposal {
                 NodeError::OutcomeUnknown { node, why: format!("there was no answer within {seconds} s") }
             } else {
