@@ -66,7 +66,7 @@ dev: $(STAMPS)/dev ## Editable installation with an unoptimized core: Python edi
 .PHONY: sdist
 sdist: $(STAMPS)/build ## Build the source distribution into dist/sdist, and a wheel from it alone
 	@rm -rf dist/sdist dist/from-sdist build/sdist
-	$(BIN)/maturin sdist --quiet --out dist/sdist
+	$(BIN)/maturin sdist --out dist/sdist
 	@mkdir -p build/sdist && tar -xzf dist/sdist/*.tar.gz -C build/sdist --strip-components=1
 	cd build/sdist && CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$(abspath target)}" \
 		$(abspath $(BIN)/maturin) build --profile dev --locked --quiet --out $(abspath dist/from-sdist)
