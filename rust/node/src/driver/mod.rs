@@ -94,7 +94,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
                 if self.closing.refuses() {
                     out.push(Action::FailProposal { id: None, waiter, failure: Failure::Closed });
                 } else {
-                    self.proposals.hold(draft, waiter, deadline);
+                    self.proposals.hold(now, draft, waiter, deadline);
                 }
             }
             DriverInput::Read { waiter, deadline } => {
@@ -179,7 +179,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
     }
 
     fn propose(&mut self, now: Micros, wall: WallMicros, out: &mut Vec<Action<K>>) {
-        if !self.proposals.can_ask(now) {
+        if !self.proposals.can_ask(now, self.handed.saturating_sub(self.applied.index)) {
             return;
         }
         let Some(leader) = self.core.leader() else { return };

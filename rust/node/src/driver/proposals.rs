@@ -38,6 +38,9 @@ struct Placed<P> {
 
 pub(super) struct Proposals<P> {
     held: VecDeque<Held<P>>,
+    /// Entries in `held`, and when the first of them came.
+    held_entries: usize,
+    held_since: Micros,
     asked: BTreeMap<RequestId, Asked<P>>,
     placed: BTreeMap<(Index, Term), Placed<P>>,
     /// No asking before that, after a refusal.
@@ -50,6 +53,8 @@ impl<P> Default for Proposals<P> {
     fn default() -> Self {
         Self {
             held: VecDeque::new(),
+            held_entries: 0,
+            held_since: 0,
             asked: BTreeMap::new(),
             placed: BTreeMap::new(),
             paused_until: 0,
@@ -57,6 +62,14 @@ impl<P> Default for Proposals<P> {
         }
     }
 }
+
+/// With that many entries under way, what comes is gathered: one batch for what would have been several, in the log, on the
+/// way to the followers and in their logs. Whoever is alone, or nearly so, waits for nothing.
+const BUSY_ENTRIES: u64 = 32;
+/// Gathering ends with so many entries,
+const GATHERED_ENTRIES: usize = 256;
+/// or after so long, or as soon as fewer are under way.
+const GATHER_SPAN: Micros = 2_000;
 
 /// Scans for what has expired come at least this far apart.
 const SCAN_INTERVAL: Micros = 10_000;
@@ -66,13 +79,21 @@ impl<P> Proposals<P> {
         self.held.len() + self.asked.len() + self.placed.len()
     }
 
-    pub(super) fn hold(&mut self, draft: Draft, waiter: P, deadline: Option<Micros>) {
+    pub(super) fn hold(&mut self, now: Micros, draft: Draft, waiter: P, deadline: Option<Micros>) {
+        if self.held.is_empty() {
+            (self.held_entries, self.held_since) = (0, now);
+        }
+        self.held_entries += draft.len();
         self.earliest = self.earliest.min(deadline.unwrap_or(Micros::MAX));
         self.held.push_back(Held { draft, waiter, deadline });
     }
 
-    pub(super) fn can_ask(&self, now: Micros) -> bool {
-        !self.held.is_empty() && now >= self.paused_until
+    /// `applying`: entries that the state machine was given and has not reported.
+    pub(super) fn can_ask(&self, now: Micros, applying: u64) -> bool {
+        let under_way = applying + (self.asked.len() + self.placed.len()) as u64;
+        let gathering =
+            under_way >= BUSY_ENTRIES && self.held_entries < GATHERED_ENTRIES && now < self.held_since + GATHER_SPAN;
+        !self.held.is_empty() && now >= self.paused_until && !gathering
     }
 
     /// Another term has a leader. Who was passed something before has answered by `answer_by`, or never will: it does not lead
@@ -86,7 +107,11 @@ impl<P> Proposals<P> {
     }
 
     pub(super) fn deadline(&self, leader_known: bool) -> Option<Micros> {
-        let retry = if leader_known && !self.held.is_empty() { Some(self.paused_until) } else { None };
+        let retry = if leader_known && !self.held.is_empty() {
+            Some(self.paused_until.max(self.held_since + GATHER_SPAN))
+        } else {
+            None
+        };
         [retry, (self.earliest != Micros::MAX).then_some(self.earliest)].into_iter().flatten().min()
     }
 
@@ -142,7 +167,7 @@ impl<P> Proposals<P> {
         let copied = copy.filter(|_| moving && !closing).and_then(|bytes| Draft::from_bytes(&bytes).ok());
         if let Some(draft) = copied {
             self.paused_until = again;
-            self.hold(draft, waiter, deadline);
+            self.hold(again, draft, waiter, deadline);
             return;
         }
         let failure =

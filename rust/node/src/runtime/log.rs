@@ -32,14 +32,14 @@ impl LogTask {
     }
 }
 
-/// What the log threads share. `writing` is held from taking a batch until it is written, `syncing` from before `writing` is
-/// given up until the batch is reported: so batches are written, synced and reported in order, and two syncs never overlap.
+/// What the log threads share. The queue's turn is held from taking a batch until it is written, `syncing` from before the turn
+/// is given up until the batch is reported: so batches are written, synced and reported in order, and two syncs never overlap.
+/// The second thread wakes only for what comes while the first one syncs.
 pub struct LogWork<S: StateMachine> {
     pub shared: Arc<Shared>,
     pub inbox: Arc<Inbox<S>>,
     pub queue: Arc<Queue<LogTask>>,
     pub store: Arc<dyn LogStore>,
-    writing: Mutex<()>,
     syncing: Mutex<()>,
     /// Something was written since `LogStore::idle`.
     unvouched: AtomicBool,
@@ -60,15 +60,7 @@ impl<S: StateMachine> LogWork<S> {
         queue: Arc<Queue<LogTask>>,
         store: Arc<dyn LogStore>,
     ) -> Self {
-        Self {
-            shared,
-            inbox,
-            queue,
-            store,
-            writing: Mutex::new(()),
-            syncing: Mutex::new(()),
-            unvouched: AtomicBool::new(false),
-        }
+        Self { shared, inbox, queue, store, syncing: Mutex::new(()), unvouched: AtomicBool::new(false) }
     }
 
     pub fn run(&self) {
@@ -76,10 +68,10 @@ impl<S: StateMachine> LogWork<S> {
     }
 
     fn turn(&self) -> bool {
-        let writing = lock(&self.writing);
-        let limit = self.shared.config.max_sync_bytes;
         let patience = self.unvouched.load(Ordering::Relaxed).then_some(IDLE);
-        let Some(batch) = self.queue.take(patience, |tasks| collect(tasks, limit)) else {
+        let turn = self.queue.turn(patience);
+        let limit = self.shared.config.max_sync_bytes;
+        let Some(batch) = self.queue.take(Some(Duration::ZERO), |tasks| collect(tasks, limit)) else {
             return !self.queue.closed() && self.vouch();
         };
         if self.shared.is_stopped() {
@@ -97,7 +89,7 @@ impl<S: StateMachine> LogWork<S> {
         }
         let syncing = lock(&self.syncing);
         // A purge changes files that a write uses: the next write waits for it.
-        let writing = purge.is_some().then_some(writing);
+        let turn = purge.is_some().then_some(turn);
         if let Some(token) = newest
             && let Err(error) = self.sync(token)
         {
@@ -110,11 +102,11 @@ impl<S: StateMachine> LogWork<S> {
             self.fail(Token::MAX, error);
             return false;
         }
-        drop((writing, syncing));
+        drop((turn, syncing));
         true
     }
 
-    /// Once, after a while without a write. `writing` is held, so none comes in between.
+    /// Once, after a while without a write. The turn is held, so none comes in between.
     fn vouch(&self) -> bool {
         let _syncing = lock(&self.syncing);
         if self.shared.is_stopped() || !self.unvouched.swap(false, Ordering::Relaxed) {

@@ -8,7 +8,10 @@ use super::park::lock;
 
 struct State<T> {
     items: VecDeque<T>,
-    waiting: bool,
+    /// Takers asleep.
+    waiting: usize,
+    /// A taker has the turn.
+    held: bool,
     /// Nothing more comes; what is there is still taken.
     closed: bool,
 }
@@ -22,7 +25,7 @@ pub struct Queue<T> {
 impl<T> Default for Queue<T> {
     fn default() -> Self {
         Self {
-            state: Mutex::new(State { items: VecDeque::new(), waiting: false, closed: false }),
+            state: Mutex::new(State { items: VecDeque::new(), waiting: 0, held: false, closed: false }),
             wake: Condvar::new(),
         }
     }
@@ -36,7 +39,8 @@ impl<T> Queue<T> {
             return false;
         }
         state.items.extend(items);
-        let wake = state.waiting && !state.items.is_empty();
+        // Whoever has the turn wakes the next one when giving it up.
+        let wake = state.waiting > 0 && !state.held && !state.items.is_empty();
         drop(state);
         if wake {
             self.wake.notify_one();
@@ -57,7 +61,7 @@ impl<T> Queue<T> {
             if state.closed || limit.is_some_and(|limit| limit.is_zero()) {
                 return None;
             }
-            state.waiting = true;
+            state.waiting += 1;
             state = match limit {
                 // One wait is enough: the caller looks at its clock and comes back.
                 Some(span) => {
@@ -66,9 +70,29 @@ impl<T> Queue<T> {
                 }
                 None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
-            state.waiting = false;
+            state.waiting -= 1;
         }
         Some(take(&mut state.items))
+    }
+
+    /// Waits until there is something to take, the queue is closed or the time is over, and nobody else has the turn.
+    /// Takers that share a queue stay asleep while one of them keeps up with what comes.
+    pub fn turn(&self, limit: Option<Duration>) -> Turn<'_, T> {
+        let mut state = lock(&self.state);
+        let mut over = false;
+        while state.held || state.items.is_empty() && !state.closed && !over {
+            state.waiting += 1;
+            state = match limit {
+                Some(span) if !over => {
+                    over = true;
+                    self.wake.wait_timeout(state, span).unwrap_or_else(PoisonError::into_inner).0
+                }
+                _ => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+            state.waiting -= 1;
+        }
+        state.held = true;
+        Turn(self)
     }
 
     /// Takes one.
@@ -100,5 +124,20 @@ impl<T> Queue<T> {
     /// Looks at, and may change, everything that waits.
     pub fn visit<R>(&self, look: impl FnOnce(&mut VecDeque<T>) -> R) -> R {
         look(&mut lock(&self.state).items)
+    }
+}
+
+/// Keeps other takers from their turn.
+pub struct Turn<'a, T>(&'a Queue<T>);
+
+impl<T> Drop for Turn<'_, T> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.held = false;
+        let wake = state.waiting > 0 && (!state.items.is_empty() || state.closed);
+        drop(state);
+        if wake {
+            self.0.wake.notify_one();
+        }
     }
 }
