@@ -58,15 +58,18 @@ def test_node_py_runs_as_three_processes(tmp_path: Path) -> None:
         for node_id, process in nodes.items():
             assert process.stdout is not None
             assert f"{node_id}" in process.stdout.readline()  # its repr, once it is ready
-        assert re.fullmatch(r"6 words; the leader is node [123]\n", say(nodes[1], "to be or not to be"))
+        answer = re.fullmatch(r"6 words; the leader is node ([123])\n", say(nodes[1], "to be or not to be"))
+        assert answer
         assert say(nodes[2], "that is").startswith("8 words")
-        nodes[3].kill()
+        # A follower: what is passed on to a dying leader rightly ends as an unknown outcome.
+        victim = 2 if answer[1] == "3" else 3
+        nodes[victim].kill()
         assert say(nodes[1], "the question").startswith("10 words")
-        nodes[3].communicate()
-        nodes[3] = start(3)
-        assert nodes[3].stdout is not None
-        nodes[3].stdout.readline()
-        assert say(nodes[3], "whether").startswith("11 words")
+        nodes[victim].communicate()
+        again = nodes[victim] = start(victim)
+        assert again.stdout is not None
+        again.stdout.readline()
+        assert say(again, "whether").startswith("11 words")
         for process in nodes.values():
             _, errors = process.communicate(timeout=30)  # the end of its input ends it
             assert (process.returncode, errors) == (0, "")
