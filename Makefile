@@ -88,7 +88,7 @@ test-python: $(STAMPS)/wheel ## pytest against the installed wheel; PYTEST_ARGS=
 .PHONY: check
 check: lint ## For every edit, under 5 minutes: all lints, and the tests that are quick
 	cargo test $(TESTED) --quiet
-	$(PYTHON_RUN) -m pytest -m "not process and not slow and not netns and not soak" $(PYTEST_ARGS)
+	$(PYTHON_RUN) -m pytest -n 2 --dist loadfile -m "not process and not slow and not netns and not soak" $(PYTEST_ARGS)
 
 .PHONY: full-process
 full-process: $(STAMPS)/wheel ## The full counts of kills, power cuts and floods; the report goes to build/full-process.txt
