@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import threading
 import time
 from pathlib import Path
@@ -25,6 +26,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # A shell starts what it puts into the background with SIGINT ignored, and Python then leaves it so: nobody could press Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     given = config.getoption("--seed")
     if given is None:
         given = int(os.environ.get("D_ENGINE_SEED") or random.SystemRandom().randrange(2**32))
