@@ -94,7 +94,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
                 if self.closing.refuses() {
                     out.push(Action::FailProposal { id: None, waiter, failure: Failure::Closed });
                 } else {
-                    self.proposals.hold(now, draft, waiter, deadline);
+                    self.proposals.hold(now, self.handed.saturating_sub(self.applied.index), draft, waiter, deadline);
                 }
             }
             DriverInput::Read { waiter, deadline } => {

@@ -38,9 +38,9 @@ struct Placed<P> {
 
 pub(super) struct Proposals<P> {
     held: VecDeque<Held<P>>,
-    /// Entries in `held`, and when the first of them came.
+    /// Entries in `held`, and until when more may join them.
     held_entries: usize,
-    held_since: Micros,
+    gather_until: Micros,
     asked: BTreeMap<RequestId, Asked<P>>,
     placed: BTreeMap<(Index, Term), Placed<P>>,
     /// No asking before that, after a refusal.
@@ -54,7 +54,7 @@ impl<P> Default for Proposals<P> {
         Self {
             held: VecDeque::new(),
             held_entries: 0,
-            held_since: 0,
+            gather_until: 0,
             asked: BTreeMap::new(),
             placed: BTreeMap::new(),
             paused_until: 0,
@@ -68,8 +68,10 @@ impl<P> Default for Proposals<P> {
 const BUSY_ENTRIES: u64 = 32;
 /// Gathering ends with so many entries,
 const GATHERED_ENTRIES: usize = 256;
-/// or after so long, or as soon as fewer are under way.
-const GATHER_SPAN: Micros = 2_000;
+/// or with so many when those before them are through,
+const GATHERED_IDLE: usize = 96;
+/// or after so long.
+const GATHER_SPAN: Micros = 4_000;
 
 /// Scans for what has expired come at least this far apart.
 const SCAN_INTERVAL: Micros = 10_000;
@@ -79,25 +81,28 @@ impl<P> Proposals<P> {
         self.held.len() + self.asked.len() + self.placed.len()
     }
 
-    pub(super) fn hold(&mut self, now: Micros, draft: Draft, waiter: P, deadline: Option<Micros>) {
+    /// `applying`: entries that the state machine was given and has not reported.
+    pub(super) fn hold(&mut self, now: Micros, applying: u64, draft: Draft, waiter: P, deadline: Option<Micros>) {
         if self.held.is_empty() {
-            (self.held_entries, self.held_since) = (0, now);
+            let busy = self.under_way(applying) >= BUSY_ENTRIES;
+            (self.held_entries, self.gather_until) = (0, if busy { now + GATHER_SPAN } else { now });
         }
         self.held_entries += draft.len();
         self.earliest = self.earliest.min(deadline.unwrap_or(Micros::MAX));
         self.held.push_back(Held { draft, waiter, deadline });
     }
 
-    /// `applying`: entries that the state machine was given and has not reported.
-    pub(super) fn can_ask(&self, now: Micros, applying: u64) -> bool {
-        let under_way = applying + (self.asked.len() + self.placed.len()) as u64;
-        let gathering =
-            under_way >= BUSY_ENTRIES && self.held_entries < GATHERED_ENTRIES && now < self.held_since + GATHER_SPAN;
-        !self.held.is_empty() && now >= self.paused_until && !gathering
+    fn under_way(&self, applying: u64) -> u64 {
+        applying + (self.asked.len() + self.placed.len()) as u64
     }
 
-    /// Another term has a leader. Who was passed something before has answered by `answer_by`, or never will: it does not lead
-    /// any more, or has started anew. Without a deadline its caller would wait for ever.
+    pub(super) fn can_ask(&self, now: Micros, applying: u64) -> bool {
+        let idle = self.under_way(applying) < BUSY_ENTRIES;
+        let enough = if idle { GATHERED_IDLE } else { GATHERED_ENTRIES };
+        let gathered = now >= self.gather_until || self.held_entries >= enough;
+        !self.held.is_empty() && now >= self.paused_until && gathered
+    }
+
     pub(super) fn leader_changed(&mut self, term: Term, answer_by: Micros) {
         self.paused_until = 0;
         for asked in self.asked.values_mut().filter(|asked| asked.forwarded.is_some_and(|(_, before)| before < term)) {
@@ -107,11 +112,8 @@ impl<P> Proposals<P> {
     }
 
     pub(super) fn deadline(&self, leader_known: bool) -> Option<Micros> {
-        let retry = if leader_known && !self.held.is_empty() {
-            Some(self.paused_until.max(self.held_since + GATHER_SPAN))
-        } else {
-            None
-        };
+        let retry =
+            if leader_known && !self.held.is_empty() { Some(self.paused_until.max(self.gather_until)) } else { None };
         [retry, (self.earliest != Micros::MAX).then_some(self.earliest)].into_iter().flatten().min()
     }
 
@@ -167,7 +169,7 @@ impl<P> Proposals<P> {
         let copied = copy.filter(|_| moving && !closing).and_then(|bytes| Draft::from_bytes(&bytes).ok());
         if let Some(draft) = copied {
             self.paused_until = again;
-            self.hold(again, draft, waiter, deadline);
+            self.hold(again, 0, draft, waiter, deadline);
             return;
         }
         let failure =
