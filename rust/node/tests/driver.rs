@@ -23,6 +23,25 @@ fn what_waits_makes_one_step() {
 }
 
 #[test]
+fn what_comes_while_much_is_under_way_is_gathered_for_a_while() {
+    let mut world = World::new(Some(1));
+    world.feed(vec![Effect::Apply(entries(1, 40, 3))]);
+    drop(world.inputs());
+    world.propose("a", 1, None);
+    world.flush();
+    world.propose("b", 1, None);
+    world.flush();
+    assert_eq!(world.inputs(), [""; 0]);
+    assert_eq!(world.driver.deadline(), Some(world.now + 4_000));
+    world.now += 4_000;
+    world.flush();
+    assert_eq!(world.inputs(), ["propose [(1, 1), (2, 1)]"]);
+    world.propose("c", 256, None);
+    world.flush();
+    assert_eq!(world.inputs(), ["propose [(3, 256)]"]);
+}
+
+#[test]
 fn a_batch_may_come_in_pieces() {
     let mut world = World::new(Some(1));
     world.propose("a", 4, Some(500));

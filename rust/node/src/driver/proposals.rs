@@ -169,6 +169,7 @@ impl<P> Proposals<P> {
         let copied = copy.filter(|_| moving && !closing).and_then(|bytes| Draft::from_bytes(&bytes).ok());
         if let Some(draft) = copied {
             self.paused_until = again;
+            // Long since come: it waits out the pause, and gathers nothing.
             self.hold(0, 0, draft, waiter, deadline);
             return;
         }
