@@ -42,6 +42,24 @@ fn what_comes_while_much_is_under_way_is_gathered_for_a_while() {
 }
 
 #[test]
+fn gathering_ends_when_what_was_before_is_through_and_nobody_comes() {
+    let mut world = World::new(Some(1));
+    world.feed(vec![Effect::Apply(entries(1, 40, 3))]);
+    drop(world.inputs());
+    world.propose("a", 1, None);
+    world.flush();
+    world.now += 100;
+    world.handle(DriverInput::Applied { last: LogId::new(40, 3), bytes: 40 });
+    drop(world.inputs());
+    world.flush();
+    assert_eq!(world.inputs(), [""; 0], "more may come");
+    assert_eq!(world.driver.deadline(), Some(world.now + 150));
+    world.now += 150;
+    world.flush();
+    assert_eq!(world.inputs(), ["propose [(1, 1)]"]);
+}
+
+#[test]
 fn a_batch_may_come_in_pieces() {
     let mut world = World::new(Some(1));
     world.propose("a", 4, Some(500));

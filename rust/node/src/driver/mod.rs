@@ -94,7 +94,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
                 if self.closing.refuses() {
                     out.push(Action::FailProposal { id: None, waiter, failure: Failure::Closed });
                 } else {
-                    self.proposals.hold(now, self.handed.saturating_sub(self.applied.index), draft, waiter, deadline);
+                    self.proposals.hold(now, self.applying(), draft, waiter, deadline);
                 }
             }
             DriverInput::Read { waiter, deadline } => {
@@ -165,12 +165,17 @@ impl<C: Raft, K: Calls> Driver<C, K> {
     pub fn deadline(&self) -> Option<Micros> {
         let own = [
             self.core.deadline(),
-            self.proposals.deadline(self.core.leader().is_some()),
+            self.proposals.deadline(self.core.leader().is_some(), self.applying()),
             self.reads.deadline(self.core.leader().is_some()),
             self.policy.deadline(),
             self.closing.deadline(),
         ];
         own.into_iter().flatten().min()
+    }
+
+    /// Entries that the state machine was given and has not reported.
+    const fn applying(&self) -> u64 {
+        self.handed.saturating_sub(self.applied.index)
     }
 
     fn next_id(&mut self) -> RequestId {
@@ -179,7 +184,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
     }
 
     fn propose(&mut self, now: Micros, wall: WallMicros, out: &mut Vec<Action<K>>) {
-        if !self.proposals.can_ask(now, self.handed.saturating_sub(self.applied.index)) {
+        if !self.proposals.can_ask(now, self.applying()) {
             return;
         }
         let Some(leader) = self.core.leader() else { return };

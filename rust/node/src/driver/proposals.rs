@@ -41,6 +41,8 @@ pub(super) struct Proposals<P> {
     /// Entries in `held`, and until when more may join them.
     held_entries: usize,
     gather_until: Micros,
+    /// When the newest in `held` came.
+    last_came: Micros,
     asked: BTreeMap<RequestId, Asked<P>>,
     placed: BTreeMap<(Index, Term), Placed<P>>,
     /// No asking before that, after a refusal.
@@ -55,6 +57,7 @@ impl<P> Default for Proposals<P> {
             held: VecDeque::new(),
             held_entries: 0,
             gather_until: 0,
+            last_came: 0,
             asked: BTreeMap::new(),
             placed: BTreeMap::new(),
             paused_until: 0,
@@ -68,10 +71,12 @@ impl<P> Default for Proposals<P> {
 const BUSY_ENTRIES: u64 = 32;
 /// Gathering ends with so many entries,
 const GATHERED_ENTRIES: usize = 256;
-/// or with so many when those before them are through,
-const GATHERED_IDLE: usize = 96;
-/// or after so long.
+/// or after so long,
 const GATHER_SPAN: Micros = 4_000;
+/// or, when those before them are through, with so many,
+const GATHERED_IDLE: usize = 96;
+/// or as soon as nothing has come for so long: callers who wait for each other's results all stand here by then.
+const GATHER_PAUSE: Micros = 250;
 
 /// Scans for what has expired come at least this far apart.
 const SCAN_INTERVAL: Micros = 10_000;
@@ -88,6 +93,7 @@ impl<P> Proposals<P> {
             (self.held_entries, self.gather_until) = (0, if busy { now + GATHER_SPAN } else { now });
         }
         self.held_entries += draft.len();
+        self.last_came = now;
         self.earliest = self.earliest.min(deadline.unwrap_or(Micros::MAX));
         self.held.push_back(Held { draft, waiter, deadline });
     }
@@ -97,10 +103,18 @@ impl<P> Proposals<P> {
     }
 
     pub(super) fn can_ask(&self, now: Micros, applying: u64) -> bool {
+        !self.held.is_empty() && now >= self.paused_until && now >= self.gathered_at(applying)
+    }
+
+    /// When gathering ends, as far as can be told now.
+    fn gathered_at(&self, applying: u64) -> Micros {
         let idle = self.under_way(applying) < BUSY_ENTRIES;
         let enough = if idle { GATHERED_IDLE } else { GATHERED_ENTRIES };
-        let gathered = now >= self.gather_until || self.held_entries >= enough;
-        !self.held.is_empty() && now >= self.paused_until && gathered
+        match (self.held_entries >= enough, idle) {
+            (true, _) => 0,
+            (false, true) => self.gather_until.min(self.last_came + GATHER_PAUSE),
+            (false, false) => self.gather_until,
+        }
     }
 
     pub(super) fn leader_changed(&mut self, term: Term, answer_by: Micros) {
@@ -111,9 +125,9 @@ impl<P> Proposals<P> {
         }
     }
 
-    pub(super) fn deadline(&self, leader_known: bool) -> Option<Micros> {
-        let retry =
-            if leader_known && !self.held.is_empty() { Some(self.paused_until.max(self.gather_until)) } else { None };
+    pub(super) fn deadline(&self, leader_known: bool, applying: u64) -> Option<Micros> {
+        let asking = leader_known && !self.held.is_empty();
+        let retry = asking.then(|| self.paused_until.max(self.gathered_at(applying)));
         [retry, (self.earliest != Micros::MAX).then_some(self.earliest)].into_iter().flatten().min()
     }
 
