@@ -1,0 +1,326 @@
+"""Proposals on their way: held until a leader is known, asked for, placed in the log, handed out with their entries."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from d_engine.pure.entry import size
+from d_engine.pure.types import LogId
+
+from .digest import option
+from .types import (
+    NEVER,
+    Cut,
+    FailProposal,
+    Last,
+    More,
+    NotLeader,
+    Overwritten,
+    Refused,
+    TooLargeToForward,
+    Unknown,
+    Wanted,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from d_engine.pure.entry import Draft, Entry
+    from d_engine.pure.message import Refusal
+
+    from .types import Action, Failure
+
+
+class Held:
+    """Not stepped yet: certainly not in any log."""
+
+    __slots__ = ("deadline", "draft", "waiter")
+
+    def __init__(self, draft: Draft, waiter: object, deadline: int | None) -> None:
+        self.draft = draft
+        self.waiter = waiter
+        self.deadline = deadline
+
+
+class Asked:
+    """Stepped, and no answer yet."""
+
+    __slots__ = ("copy", "deadline", "entries", "forwarded", "waiter")
+
+    def __init__(self, copy: Draft | None, entries: int, waiter: object, deadline: int | None) -> None:
+        # Only of what may be passed on: what a leader certainly refused can be asked again.
+        self.copy = copy
+        self.entries = entries
+        self.forwarded: tuple[int, int] | None = None  # to whom, and in which term
+        self.waiter = waiter
+        self.deadline = deadline
+
+
+class Placed:
+    """In the log, at the place of its key."""
+
+    __slots__ = ("begun", "deadline", "end", "id", "waiter")
+
+    def __init__(self, request: int, end: int, waiter: object, deadline: int | None) -> None:
+        self.id = request
+        self.end = end
+        self.begun = False  # pieces have gone out
+        self.waiter = waiter
+        self.deadline = deadline
+
+
+# With that many entries under way, what comes is gathered: one batch for what would have been several, in the log, on the
+# way to the followers and in their logs. Whoever is alone, or nearly so, waits for nothing.
+BUSY_ENTRIES: Final = 32
+# Gathering ends with so many entries,
+GATHERED_ENTRIES: Final = 256
+# or after so long,
+GATHER_SPAN: Final = 4_000
+# or, when those before them are through, with so many,
+GATHERED_IDLE: Final = 96
+# or as soon as nothing has come for so long: callers who wait for each other's results all stand here by then.
+GATHER_PAUSE: Final = 250
+
+# Scans for what has expired come at least this far apart.
+SCAN_INTERVAL: Final = 10_000
+
+
+class Proposals:
+    """All proposals of the local user that have not ended."""
+
+    __slots__ = (
+        "asked",
+        "earliest",
+        "gather_until",
+        "held",
+        "held_entries",
+        "last_came",
+        "paused_until",
+        "placed",
+        "places",
+    )
+
+    def __init__(self) -> None:
+        self.held: deque[Held] = deque()
+        # Entries in `held`, and until when more may join them.
+        self.held_entries = 0
+        self.gather_until = 0
+        self.last_came = 0  # when the newest in `held` came
+        self.asked: dict[int, Asked] = {}  # ids ascend
+        self.placed: dict[tuple[int, int], Placed] = {}  # by (index, term)
+        self.places: list[tuple[int, int]] = []  # the keys of `placed`, in order
+        self.paused_until = 0  # no asking before that, after a refusal
+        # No deadline is before that. A scan at the earliest one is cheaper than an ordered set, because most end in time.
+        self.earliest = NEVER
+
+    def __len__(self) -> int:
+        return len(self.held) + len(self.asked) + len(self.placed)
+
+    def hold(self, now: int, applying: int, draft: Draft, waiter: object, deadline: int | None) -> None:
+        """Takes one up. `applying`: entries that the state machine was given and has not reported."""
+        if not self.held:
+            busy = self._under_way(applying) >= BUSY_ENTRIES
+            self.held_entries, self.gather_until = 0, now + GATHER_SPAN if busy else now
+        self.held_entries += len(draft)
+        self.last_came = now
+        if deadline is not None and deadline < self.earliest:
+            self.earliest = deadline
+        self.held.append(Held(draft, waiter, deadline))
+
+    def _under_way(self, applying: int) -> int:
+        return applying + len(self.asked) + len(self.placed)
+
+    def can_ask(self, now: int, applying: int) -> bool:
+        """Whether what is held may go to the core."""
+        return bool(self.held) and now >= self.paused_until and now >= self._gathered_at(applying)
+
+    def _gathered_at(self, applying: int) -> int:
+        """When gathering ends, as far as can be told now."""
+        idle = self._under_way(applying) < BUSY_ENTRIES
+        if self.held_entries >= (GATHERED_IDLE if idle else GATHERED_ENTRIES):
+            return 0
+        return min(self.gather_until, self.last_came + GATHER_PAUSE) if idle else self.gather_until
+
+    def leader_changed(self, term: int, answer_by: int) -> None:
+        """What was passed on to a leader of the past is not waited for long."""
+        self.paused_until = 0
+        for asked in self.asked.values():
+            if asked.forwarded is not None and asked.forwarded[1] < term:
+                asked.deadline = answer_by if asked.deadline is None else min(asked.deadline, answer_by)
+                self.earliest = min(self.earliest, answer_by)
+
+    def deadline(self, applying: int, *, leader_known: bool) -> int | None:
+        """When `ask` or `expire` has something to do."""
+        due = self.earliest
+        if leader_known and self.held:
+            due = min(due, max(self.paused_until, self._gathered_at(applying)))
+        return None if due == NEVER else due
+
+    def ask(self, last_id: int, limit: int | None, out: list[Action]) -> tuple[int, list[tuple[int, Draft]]]:
+        """Everything that is held, as batches for one step, and the last id given to one.
+
+        Args:
+            last_id: the last id in use.
+            limit: largest batch in bytes that may be passed on; None: this node leads.
+            out: takes what cannot be passed on.
+        """
+        batches: list[tuple[int, Draft]] = []
+        while self.held:
+            held = self.held.popleft()
+            if limit is not None and _bytes(held.draft) > limit:
+                out.append(FailProposal(None, held.waiter, TooLargeToForward(_bytes(held.draft), limit)))
+                continue
+            last_id += 1
+            copy = None if limit is None else held.draft
+            self.asked[last_id] = Asked(copy, len(held.draft), held.waiter, held.deadline)
+            batches.append((last_id, held.draft))
+        return last_id, batches
+
+    def forwarded(self, request: int, to: int, term: int) -> int | None:
+        """The core has passed it on: how many entries."""
+        asked = self.asked.get(request)
+        if asked is None:
+            return None
+        asked.forwarded = (to, term)
+        return asked.entries
+
+    def place(self, request: int, at: LogId) -> None:
+        """The leader has given it a place in the log."""
+        asked = self.asked.pop(request, None)
+        if asked is not None:
+            self._put((at.index, at.term), Placed(request, at.index + asked.entries, asked.waiter, asked.deadline))
+
+    def _put(self, key: tuple[int, int], placed: Placed) -> None:
+        if key not in self.placed:
+            insort(self.places, key)
+        self.placed[key] = placed
+
+    def refused(
+        self,
+        request: int,
+        why: Refusal,
+        leader: int | None,
+        term: int,
+        again: int,
+        *,
+        closing: bool,
+        out: list[Action],
+    ) -> None:
+        """The leader did not take it: asked again where that helps."""
+        asked = self.asked.pop(request, None)
+        if asked is None:
+            return
+        moving = why in {"not_leader", "transferring"}
+        if asked.copy is not None and moving and not closing and all(one.kind == "command" for one in asked.copy):
+            self.paused_until = again
+            # Long since come: it waits out the pause, and gathers nothing.
+            self.hold(0, 0, asked.copy, asked.waiter, asked.deadline)
+            return
+        failure = NotLeader(leader, term) if why == "not_leader" else Refused(why)
+        out.append(FailProposal(None, asked.waiter, failure))
+
+    def fail(self, request: int, failure: Failure, out: list[Action]) -> None:
+        """Ends one that has no place yet."""
+        asked = self.asked.pop(request, None)
+        if asked is not None:
+            out.append(FailProposal(None, asked.waiter, failure))
+
+    def hand_out(self, entries: Sequence[Entry], out: list[Action]) -> tuple[Wanted, ...]:
+        """Finds who waits for which of `entries`, and fails those in whose place something else stands."""
+        wanted: list[Wanted] = []
+        first, last = entries[0].index, entries[-1].index
+        while self.places and self.places[0][0] <= last:
+            index, term = key = self.places.pop(0)
+            placed = self.placed.pop(key)
+            if index < first:
+                # Nothing is handed out twice or left out, so this cannot be; a caller without an answer would be worse.
+                out.append(_fail(placed, Unknown("applied", LogId(term, index))))
+                continue
+            start, stop = index - first, min(placed.end, last + 1) - first
+            ours = start
+            while ours < stop and entries[ours].term == term:
+                ours += 1
+            if ours < stop:
+                overwritten = Overwritten(LogId(term, first + ours), entries[ours].term)
+                if ours == start:
+                    out.append(_fail(placed, overwritten))
+                else:
+                    wanted.append(Wanted(start, ours, placed.id, placed.deadline, Cut(placed.waiter, overwritten)))
+            elif placed.end <= last + 1:
+                wanted.append(Wanted(start, stop, placed.id, placed.deadline, Last(placed.waiter)))
+            else:
+                wanted.append(Wanted(start, stop, placed.id, placed.deadline, More()))
+                placed.begun = True
+                self._put((last + 1, term), placed)
+        return tuple(wanted)
+
+    def restored(self, last: LogId, out: list[Action]) -> None:
+        """What a snapshot covers has no result here."""
+        behind = bisect_left(self.places, (last.index + 1, 0))
+        covered, self.places = self.places[:behind], self.places[behind:]
+        out.extend(_fail(self.placed.pop(key), Unknown("restored", last)) for key in covered)
+
+    def fail_held(self, failure: Failure, out: list[Action]) -> None:
+        """Fails what certainly stands in no log."""
+        out.extend(FailProposal(None, held.waiter, failure) for held in self.held)
+        self.held.clear()
+
+    def fail_placed(self, failure: Failure, out: list[Action]) -> None:
+        """Fails what may stand in a log."""
+        out.extend(FailProposal(None, asked.waiter, failure) for asked in self.asked.values())
+        out.extend(_fail(self.placed[key], failure) for key in self.places)
+        self.asked.clear()
+        self.placed.clear()
+        self.places.clear()
+
+    def expire(self, now: int, term: int, out: list[Action]) -> None:
+        """Ends those whose time is over."""
+        if now < self.earliest:
+            return
+        for _ in range(len(self.held)):
+            held = self.held.popleft()
+            if held.deadline is not None and held.deadline <= now:
+                out.append(FailProposal(None, held.waiter, NotLeader(None, term)))
+            else:
+                self.held.append(held)
+        for request, asked in list(self.asked.items()):
+            if asked.deadline is not None and asked.deadline <= now:
+                del self.asked[request]
+                why = Unknown("closed", None) if asked.forwarded is None else Unknown("forwarded", asked.forwarded[0])
+                out.append(FailProposal(None, asked.waiter, why))
+        late = [key for key in self.places if _is_due(self.placed[key].deadline, now)]
+        if late:
+            out.extend(_fail(self.placed.pop(key), Unknown("timeout", LogId(key[1], key[0]))) for key in late)
+            self.places = sorted(self.placed)
+        waiting = (self.held, self.asked.values(), self.placed.values())
+        following = [one.deadline for calls in waiting for one in calls if one.deadline is not None]
+        self.earliest = max(min(following), now + SCAN_INTERVAL) if following else NEVER
+
+    def numbers(self) -> list[int]:
+        """For the digest."""
+        found = [len(self.held)]
+        for held in self.held:
+            found += [len(held.draft), _bytes(held.draft), *option(held.deadline)]
+        found += [self.held_entries, self.gather_until, self.last_came, len(self.asked)]
+        for request, asked in self.asked.items():
+            forwarded = (0,) if asked.forwarded is None else (1, *asked.forwarded)
+            found += [request, asked.copy is not None, asked.entries, *forwarded, *option(asked.deadline)]
+        found.append(len(self.places))
+        for key in self.places:
+            placed = self.placed[key]
+            found += [*key, placed.id, placed.end, placed.begun, *option(placed.deadline)]
+        return [*found, self.paused_until, self.earliest]
+
+
+def _bytes(draft: Draft) -> int:
+    return sum(size(one) for one in draft)
+
+
+def _fail(placed: Placed, failure: Failure) -> FailProposal:
+    return FailProposal(placed.id if placed.begun else None, placed.waiter, failure)
+
+
+def _is_due(deadline: int | None, now: int) -> bool:
+    return deadline is not None and deadline <= now
