@@ -5,8 +5,8 @@ use std::path::Path;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    let files =
-        ["frame", "message", "peer_service", "snapshot"].map(|name| root.join(format!("d_engine/v1/{name}.proto")));
+    let files = ["frame", "membership", "message", "peer_service", "snapshot"]
+        .map(|name| root.join(format!("d_engine/v1/{name}.proto")));
     for file in &files {
         println!("cargo:rerun-if-changed={}", file.display());
     }

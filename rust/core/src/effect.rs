@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::change::ChangeError;
 use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::message::{Message, Refusal};
@@ -94,8 +95,25 @@ pub enum Reply {
     },
     /// Leadership was given away, or not.
     Transferred {
+        /// The request.
+        id: RequestId,
         /// Who leads now, if it worked.
         to: Result<NodeId, Refusal>,
+    },
+    /// The membership changes: the first configuration that the request led to stands here. Done when the first one from here
+    /// on that is not joint is committed; another term here = it never will be.
+    Changing {
+        /// The request.
+        id: RequestId,
+        /// Its entry.
+        at: LogId,
+    },
+    /// The membership does not change, and certainly never will by this request.
+    ChangeRefused {
+        /// The request.
+        id: RequestId,
+        /// Why.
+        why: ChangeError,
     },
     /// `Close` is done; the core does nothing more.
     Closed,
@@ -133,4 +151,8 @@ pub enum Event {
     StorageStalled(bool),
     /// A received snapshot was older than what is here.
     StaleSnapshot(LogId),
+    /// A learner that was to be promoted fell behind round after round; it is tried again after a pause.
+    NotCatchingUp(NodeId),
+    /// This node is no member any more, and that is committed.
+    Removed,
 }

@@ -37,6 +37,26 @@ pub enum EntryKind {
     Command = 1,
     /// A membership: takes effect when appended (section 6).
     Configuration = 2,
+    /// Opens a session of the user's; proposed, forwarded and replicated like a command.
+    Session = 3,
+}
+
+impl EntryKind {
+    /// The kind of that number.
+    const fn from_byte(kind: u8) -> Option<Self> {
+        match kind {
+            0 => Some(Self::Noop),
+            1 => Some(Self::Command),
+            2 => Some(Self::Configuration),
+            3 => Some(Self::Session),
+            _ => None,
+        }
+    }
+
+    /// Whether users may propose it. The other kinds are made by leaders only, and never for somebody else.
+    const fn is_users(self) -> bool {
+        matches!(self, Self::Command | Self::Session)
+    }
 }
 
 /// Why bytes are not a record.
@@ -141,6 +161,12 @@ impl Entry {
         self.record.slice(HEADER_BYTES..)
     }
 
+    /// The checksum of the user's bytes.
+    #[must_use]
+    pub fn payload_crc(&self) -> u32 {
+        get_u32(&self.record, 56)
+    }
+
     /// Header and payload, as they stand on disk and on the wire.
     #[must_use]
     pub const fn record(&self) -> &Bytes {
@@ -151,6 +177,23 @@ impl Entry {
     #[must_use]
     pub fn size(&self) -> usize {
         self.record.len()
+    }
+
+    /// An entry from its parts, for those who keep entries in another form than as records. A payload is below 4 GiB.
+    #[must_use]
+    pub fn new(
+        id: LogId,
+        kind: EntryKind,
+        time: WallMicros,
+        session: u64,
+        sequence: u64,
+        ack_below: u64,
+        payload: &[u8],
+    ) -> Self {
+        let mut record = BytesMut::with_capacity(HEADER_BYTES + payload.len());
+        put_record(&mut record, kind, payload, session, sequence, ack_below);
+        stamp_header(&mut record[..HEADER_BYTES], id, time);
+        Self { index: id.index, term: id.term, kind, record: record.freeze() }
     }
 
     /// Reads the first record of `source` without copying it, checks both checksums, and leaves `source` behind it.
@@ -193,12 +236,7 @@ impl Entry {
         let length = Self::record_len(source)?;
         let (index, term) = (get_u64(source, 8), get_u64(source, 16));
         check_version(source, index)?;
-        let kind = match source[4] {
-            0 => EntryKind::Noop,
-            1 => EntryKind::Command,
-            2 => EntryKind::Configuration,
-            kind => return Err(RecordError::Kind { index, kind }),
-        };
+        let kind = EntryKind::from_byte(source[4]).ok_or(RecordError::Kind { index, kind: source[4] })?;
         if source.len() < length {
             return Err(RecordError::Truncated { needed: length, found: source.len() });
         }
@@ -239,18 +277,8 @@ impl Draft {
 
     /// Adds an entry. A payload is below 4 GiB: callers bound entries far lower.
     pub fn push_in_session(&mut self, kind: EntryKind, payload: &[u8], session: u64, sequence: u64, ack_below: u64) {
-        let start = self.buffer.len();
-        self.starts.push(start);
-        let mut header = [0; HEADER_BYTES];
-        header[0..4].copy_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
-        header[4] = kind as u8;
-        header[6..8].copy_from_slice(&RECORD_VERSION.to_le_bytes());
-        header[32..40].copy_from_slice(&session.to_le_bytes());
-        header[40..48].copy_from_slice(&sequence.to_le_bytes());
-        header[48..56].copy_from_slice(&ack_below.to_le_bytes());
-        header[56..60].copy_from_slice(&crc32c::crc32c(payload).to_le_bytes());
-        self.buffer.extend_from_slice(&header);
-        self.buffer.extend_from_slice(payload);
+        self.starts.push(self.buffer.len());
+        put_record(&mut self.buffer, kind, payload, session, sequence, ack_below);
     }
 
     /// Entries in the batch.
@@ -294,8 +322,7 @@ impl Draft {
                 return Err(RecordError::Truncated { needed: length, found: rest.len() });
             }
             check_version(rest, 0)?;
-            if rest[4] != EntryKind::Command as u8 {
-                // Only leaders make the other kinds, and never for somebody else.
+            if !EntryKind::from_byte(rest[4]).is_some_and(EntryKind::is_users) {
                 return Err(RecordError::Kind { index: 0, kind: rest[4] });
             }
             if crc32c::crc32c(&rest[HEADER_BYTES..length]) != get_u32(rest, 56) {
@@ -315,17 +342,9 @@ impl Draft {
             .zip(first..)
             .map(|(&start, index)| {
                 let header = &mut self.buffer[start..start + HEADER_BYTES];
-                header[8..16].copy_from_slice(&index.to_le_bytes());
-                header[16..24].copy_from_slice(&term.to_le_bytes());
-                header[24..32].copy_from_slice(&time.to_le_bytes());
-                let crc = crc32c::crc32c(&header[..60]);
-                header[60..64].copy_from_slice(&crc.to_le_bytes());
-                let kind = match header[4] {
-                    0 => EntryKind::Noop,
-                    1 => EntryKind::Command,
-                    _ => EntryKind::Configuration,
-                };
-                (start, kind)
+                stamp_header(header, LogId::new(index, term), time);
+                // Written by `push_in_session` or checked by `from_bytes`: always one of them.
+                (start, EntryKind::from_byte(header[4]).unwrap_or(EntryKind::Noop))
             })
             .collect();
         let block = self.buffer.freeze();
@@ -337,6 +356,29 @@ impl Draft {
             record: block.slice(start..end),
         }));
     }
+}
+
+/// A record that has no place in a log yet.
+fn put_record(into: &mut BytesMut, kind: EntryKind, payload: &[u8], session: u64, sequence: u64, ack_below: u64) {
+    let mut header = [0; HEADER_BYTES];
+    header[0..4].copy_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
+    header[4] = kind as u8;
+    header[6..8].copy_from_slice(&RECORD_VERSION.to_le_bytes());
+    header[32..40].copy_from_slice(&session.to_le_bytes());
+    header[40..48].copy_from_slice(&sequence.to_le_bytes());
+    header[48..56].copy_from_slice(&ack_below.to_le_bytes());
+    header[56..60].copy_from_slice(&crc32c::crc32c(payload).to_le_bytes());
+    into.extend_from_slice(&header);
+    into.extend_from_slice(payload);
+}
+
+/// Gives a record its place and time.
+fn stamp_header(header: &mut [u8], id: LogId, time: WallMicros) {
+    header[8..16].copy_from_slice(&id.index.to_le_bytes());
+    header[16..24].copy_from_slice(&id.term.to_le_bytes());
+    header[24..32].copy_from_slice(&time.to_le_bytes());
+    let crc = crc32c::crc32c(&header[..60]);
+    header[60..64].copy_from_slice(&crc.to_le_bytes());
 }
 
 fn check_version(header: &[u8], index: Index) -> Result<(), RecordError> {

@@ -1,5 +1,6 @@
 //! What a core is told.
 
+use crate::change::Change;
 use crate::configuration::Configuration;
 use crate::entry::{Draft, Entry};
 use crate::message::Message;
@@ -88,9 +89,22 @@ pub enum Input {
     Read {
         /// New on every retry.
         id: RequestId,
+        /// A lease is as good as a quorum's answer.
+        lease: bool,
     },
-    /// Give leadership to that voter (`None`: to the most caught-up one).
+    /// The local user changes the membership.
+    Change {
+        /// The wall clock, for nothing but the header of entries.
+        wall: WallMicros,
+        /// New on every retry.
+        id: RequestId,
+        /// All to be made together.
+        changes: Vec<Change>,
+    },
+    /// Give leadership to that voter (`None`: to the best one).
     Transfer {
+        /// To be given back.
+        id: RequestId,
         /// Who shall lead.
         to: Option<NodeId>,
     },

@@ -5,6 +5,7 @@
 //! Ongaro 2014.
 #![forbid(unsafe_code)]
 
+mod change;
 mod configuration;
 mod configurations;
 mod durability;
@@ -13,6 +14,7 @@ mod entry;
 mod input;
 mod log;
 mod message;
+pub mod mutants;
 mod progress;
 pub mod quorum;
 mod raft;
@@ -20,6 +22,7 @@ mod reads;
 mod rng;
 mod types;
 
+pub use change::{Change, ChangeError};
 pub use configuration::{Configuration, ConfigurationError, Member, MemberRole};
 pub use effect::{Effect, Event, Persist, Reply};
 pub use entry::{Draft, Entry, EntryKind, HEADER_BYTES, RECORD_VERSION, RecordError};

@@ -1,5 +1,6 @@
 //! What members say to each other. The cluster, the recovery epoch and the group stand on the frame that carries a message.
 
+use crate::change::{Change, ChangeError};
 use crate::entry::{Draft, Entry};
 use crate::types::{Incarnation, Index, LogId, NodeId, RequestId, Term};
 
@@ -99,6 +100,8 @@ pub enum Body {
     ReadIndex {
         /// Unique with `from` and `incarnation`; new on every retry.
         id: RequestId,
+        /// A lease is as good as a quorum's answer.
+        lease: bool,
     },
     /// The answer, after a quorum has confirmed the leader.
     ReadIndexReply {
@@ -106,6 +109,20 @@ pub enum Body {
         id: RequestId,
         /// The index to wait for, or why there is none.
         result: Result<Index, Refusal>,
+    },
+    /// Changes of the membership, for the leader to make on a follower's behalf.
+    Change {
+        /// The follower's number for them.
+        id: RequestId,
+        /// All to be made together.
+        changes: Vec<Change>,
+    },
+    /// What became of them.
+    ChangeReply {
+        /// The follower's number for them.
+        id: RequestId,
+        /// Where the first configuration that they led to stands, or why they were not taken.
+        result: Result<LogId, ChangeError>,
     },
 }
 
@@ -150,4 +167,13 @@ pub enum Refusal {
     /// The node is closing.
     #[error("the node is closing")]
     Closing,
+    /// The node that shall lead is no member.
+    #[error("that node is no member")]
+    UnknownMember,
+    /// The node that shall lead is a learner or a witness, or has never been heard of.
+    #[error("that member is no voter that could lead")]
+    NotAVoter,
+    /// The node that shall lead is silent, cannot apply, or has too much to catch up.
+    #[error("that member is too far behind")]
+    TooFarBehind,
 }

@@ -52,6 +52,7 @@ fn start(network: &LocalNetwork, directory: &std::path::Path) -> Result<Vec<Coun
             priority: 0,
             auto_promote: true,
             incarnation: None,
+            leaving: false,
         })
         .collect();
     (1..=3)

@@ -95,6 +95,7 @@ fn initial() -> Configuration {
         priority: 0,
         auto_promote: true,
         incarnation: None,
+        leaving: false,
     };
     Configuration { members: NODES.map(member).to_vec(), outgoing: Vec::new(), min_election_timeout: 250_000 }
 }

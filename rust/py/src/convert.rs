@@ -123,7 +123,16 @@ where
 
 /// An initial member.
 pub fn member((id, address, client_address): Peer) -> Member {
-    Member { id, address, client_address, role: MemberRole::Voter, priority: 0, auto_promote: true, incarnation: None }
+    Member {
+        id,
+        address,
+        client_address,
+        role: MemberRole::Voter,
+        priority: 0,
+        auto_promote: true,
+        incarnation: None,
+        leaving: false,
+    }
 }
 
 pub fn identity_bytes(value: u128) -> [u8; 16] {

@@ -57,7 +57,16 @@ impl Inbound for Inbox {
 fn member(id: NodeId, listener: &TcpListener) -> Result<Member, Box<dyn Error>> {
     let address = listener.local_addr()?.to_string();
     let role = MemberRole::Voter;
-    Ok(Member { id, address, client_address: None, role, priority: 0, auto_promote: true, incarnation: None })
+    Ok(Member {
+        id,
+        address,
+        client_address: None,
+        role,
+        priority: 0,
+        auto_promote: true,
+        incarnation: None,
+        leaving: false,
+    })
 }
 
 struct Node {

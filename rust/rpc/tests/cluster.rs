@@ -34,6 +34,7 @@ impl Cluster {
             priority: 0,
             auto_promote: true,
             incarnation: None,
+            leaving: false,
         });
         let mut cluster = Self {
             members: members.collect(),

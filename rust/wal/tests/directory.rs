@@ -27,6 +27,7 @@ fn identity(incarnation: u128) -> Identity {
                 priority: 0,
                 auto_promote: false,
                 incarnation: None,
+                leaving: false,
             }],
             outgoing: Vec::new(),
             min_election_timeout: 250_000,

@@ -27,6 +27,7 @@ fn configuration() -> Configuration {
         priority: 5 - 2 * i32::try_from(id).unwrap(),
         auto_promote: role == MemberRole::Learner,
         incarnation,
+        leaving: false,
     };
     Configuration {
         members: vec![

@@ -359,6 +359,7 @@ fn configurations_are_found_again_and_go_with_a_truncation() {
             priority: 0,
             auto_promote: false,
             incarnation: None,
+            leaving: false,
         }],
         outgoing: Vec::new(),
         min_election_timeout: 250_000,

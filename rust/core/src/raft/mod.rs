@@ -5,6 +5,7 @@ mod durable;
 mod election;
 mod follower;
 mod leader;
+mod membership;
 mod proposals;
 mod reads;
 mod replication;
@@ -171,8 +172,12 @@ impl Core {
                     self.propose(id, draft);
                 }
             }
-            Input::Read { id } => self.read(id),
-            Input::Transfer { to } => self.ask_transfer(to),
+            Input::Read { id, lease } => self.read(id, lease),
+            Input::Change { wall, id, changes } => {
+                self.wall = wall;
+                self.change(id, changes);
+            }
+            Input::Transfer { id, to } => self.ask_transfer(id, to),
             Input::Persisted(token) => self.persisted(token),
             // Nothing that this node says from now on could be kept: it falls silent.
             Input::PersistFailed(_) => self.fail(),

@@ -8,18 +8,18 @@ use crate::types::{Index, NodeId, RequestId};
 use super::{Core, State};
 
 impl Core {
-    pub(super) fn read(&mut self, id: RequestId) {
+    pub(super) fn read(&mut self, id: RequestId, lease: bool) {
         match self.state {
-            State::Leader(_) => self.ask_read((self.id, id)),
+            State::Leader(_) => self.ask_read((self.id, id), lease),
             State::Follower { leader: Some(leader) } if !self.closing => {
-                self.send_plain(leader, Body::ReadIndex { id });
+                self.send_plain(leader, Body::ReadIndex { id, lease });
             }
             _ => self.refuse(id, if self.closing { Refusal::Closing } else { Refusal::NotLeader }),
         }
     }
 
-    pub(super) fn remote_read(&mut self, from: NodeId, id: RequestId) {
-        self.ask_read((from, id));
+    pub(super) fn remote_read(&mut self, from: NodeId, id: RequestId, lease: bool) {
+        self.ask_read((from, id), lease);
     }
 
     pub(super) fn read_replied(&mut self, id: RequestId, result: Result<Index, Refusal>) {
@@ -29,7 +29,7 @@ impl Core {
         }
     }
 
-    fn ask_read(&mut self, asker: Asker) {
+    fn ask_read(&mut self, asker: Asker, _lease: bool) {
         let State::Leader(leadership) = &mut self.state else {
             return self.answer_read(asker, Err(Refusal::NotLeader));
         };

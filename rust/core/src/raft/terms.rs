@@ -25,8 +25,10 @@ impl Core {
             // Requests on behalf of a member's user, and their answers, carry facts that no term makes untrue.
             Body::Propose { id, entries } => return self.remote_propose(from, id, entries),
             Body::ProposeReply { id, result } => return self.propose_replied(id, result),
-            Body::ReadIndex { id } => return self.remote_read(from, id),
+            Body::ReadIndex { id, lease } => return self.remote_read(from, id, lease),
             Body::ReadIndexReply { id, result } => return self.read_replied(id, result),
+            Body::Change { id, changes } => return self.remote_change(from, id, changes),
+            Body::ChangeReply { id, result } => return self.change_replied(id, result),
             Body::PreVote { last } => return self.pre_vote_asked(from, term, last),
             Body::PreVoteReply { granted: true } => return self.pre_vote_granted(from, term, message.incarnation),
             Body::Vote { transfer: false, .. } if term > self.hard_state.term && self.withholds_vote(from) => return,
@@ -147,7 +149,9 @@ fn plausible(message: &Message) -> bool {
             Body::Heartbeat { commit: index, .. }
             | Body::HeartbeatReply { last: index, .. }
             | Body::ReadIndexReply { result: Ok(index), .. } => *index < LIMIT,
-            Body::ProposeReply { result: Ok(at), .. } => at.index > 0 && place(at),
+            Body::ProposeReply { result: Ok(at), .. } | Body::ChangeReply { result: Ok(at), .. } => {
+                at.index > 0 && place(at)
+            }
             _ => true,
         }
 }

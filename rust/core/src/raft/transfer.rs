@@ -3,7 +3,7 @@
 use crate::configuration::MemberRole;
 use crate::effect::{Event, Reply};
 use crate::message::{Body, Refusal};
-use crate::types::{Incarnation, Micros, NodeId};
+use crate::types::{Incarnation, Micros, NodeId, RequestId};
 
 use super::{Core, State};
 
@@ -14,23 +14,23 @@ pub(super) struct Transfer {
     pub deadline: Micros,
     /// `TimeoutNow` has left.
     sent: bool,
-    /// The local user waits for a `Transferred`.
-    asked: bool,
+    /// The request of the local user that waits for a `Transferred`.
+    asked: Option<RequestId>,
 }
 
 impl Core {
-    pub(super) fn ask_transfer(&mut self, to: Option<NodeId>) {
+    pub(super) fn ask_transfer(&mut self, id: RequestId, to: Option<NodeId>) {
         let refusal = if !matches!(self.state, State::Leader(_)) {
             Refusal::NotLeader
         } else if self.transfer.is_some() {
             Refusal::Transferring
         } else {
             match self.successor(to) {
-                Some(to) => return self.begin_transfer(to, true),
+                Some(to) => return self.begin_transfer(to, Some(id)),
                 None => Refusal::NoSuccessor,
             }
         };
-        self.reply(Reply::Transferred { to: Err(refusal) });
+        self.reply(Reply::Transferred { id, to: Err(refusal) });
     }
 
     /// The most caught-up voter that could lead; `only`: that one, if it could.
@@ -50,7 +50,7 @@ impl Core {
         able.rev().max_by_key(|(_, follower)| follower.matched).map(|(&id, _)| id)
     }
 
-    fn begin_transfer(&mut self, to: NodeId, asked: bool) {
+    fn begin_transfer(&mut self, to: NodeId, asked: Option<RequestId>) {
         let deadline = self.now + self.settings.election_timeout.1;
         self.transfer = Some(Transfer { to, deadline, sent: false, asked });
     }
@@ -101,7 +101,7 @@ impl Core {
 
     /// This node leads no more: a transfer that never asked its target to campaign has failed.
     pub(super) fn transfer_abdicated(&mut self) {
-        if self.transfer.as_ref().is_some_and(|transfer| !transfer.sent || !transfer.asked) {
+        if self.transfer.as_ref().is_some_and(|transfer| !transfer.sent || transfer.asked.is_none()) {
             self.end_transfer(Err(Refusal::NotLeader));
         }
         if self.closing {
@@ -110,8 +110,8 @@ impl Core {
     }
 
     fn end_transfer(&mut self, to: Result<NodeId, Refusal>) {
-        if self.transfer.take().is_some_and(|transfer| transfer.asked) {
-            self.reply(Reply::Transferred { to });
+        if let Some(id) = self.transfer.take().and_then(|transfer| transfer.asked) {
+            self.reply(Reply::Transferred { id, to });
         }
     }
 
@@ -121,7 +121,7 @@ impl Core {
             && self.transfer.is_none()
             && let Some(to) = self.successor(None)
         {
-            self.begin_transfer(to, false);
+            self.begin_transfer(to, None);
         }
     }
 
@@ -149,7 +149,7 @@ impl Core {
             && self.transfer.is_none()
             && let Some(to) = self.successor(None)
         {
-            self.begin_transfer(to, false);
+            self.begin_transfer(to, None);
         }
         let leaving = self.transfer.is_some() && matches!(self.state, State::Leader(_));
         if !(handover && leaving) {

@@ -100,10 +100,10 @@ fn all_nodes_restart_and_nothing_is_lost() {
 fn leadership_is_transferred_on_request() {
     let mut cluster = Cluster::led_by(3, 1);
     cluster.advance(HEARTBEAT);
-    cluster.step(1, Input::Transfer { to: Some(3) });
+    cluster.step(1, Input::Transfer { id: 900, to: Some(3) });
     cluster.settle();
     assert_eq!(cluster.core(3).role(), Role::Leader);
-    assert!(cluster.nodes[&1].replies.contains(&Reply::Transferred { to: Ok(3) }));
+    assert!(cluster.nodes[&1].replies.contains(&Reply::Transferred { id: 900, to: Ok(3) }));
 }
 
 #[test]

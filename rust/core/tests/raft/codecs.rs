@@ -9,13 +9,18 @@ use proptest::option;
 use proptest::prelude::*;
 
 fn kind() -> impl Strategy<Value = EntryKind> {
-    prop_oneof![Just(EntryKind::Noop), Just(EntryKind::Command), Just(EntryKind::Configuration)]
+    prop_oneof![
+        Just(EntryKind::Noop),
+        Just(EntryKind::Command),
+        Just(EntryKind::Configuration),
+        Just(EntryKind::Session)
+    ]
 }
 
 fn member(id: u64) -> impl Strategy<Value = Member> {
     let role = prop_oneof![Just(MemberRole::Voter), Just(MemberRole::Learner), Just(MemberRole::Witness)];
-    (".{0,12}", option::of(".{0,12}"), role, any::<i32>(), any::<bool>(), option::of(any::<u128>())).prop_map(
-        move |(address, client_address, role, priority, auto_promote, incarnation)| Member {
+    (".{0,12}", option::of(".{0,12}"), role, any::<i32>(), any::<(bool, bool)>(), option::of(any::<u128>())).prop_map(
+        move |(address, client_address, role, priority, (auto_promote, leaving), incarnation)| Member {
             id,
             address,
             client_address,
@@ -23,6 +28,7 @@ fn member(id: u64) -> impl Strategy<Value = Member> {
             priority,
             auto_promote,
             incarnation: incarnation.map(Incarnation),
+            leaving,
         },
     )
 }
@@ -163,7 +169,13 @@ fn a_later_format_and_an_unknown_kind_are_named() {
 }
 
 #[test]
-fn only_commands_are_forwarded() {
+fn only_what_users_propose_is_forwarded() {
+    for kind in [EntryKind::Command, EntryKind::Session] {
+        let mut draft = Draft::default();
+        draft.push(kind, b"x");
+        let copy = Draft::from_bytes(draft.as_bytes()).unwrap();
+        assert_eq!(stamp(copy, 1, 1, 1)[0].kind(), kind);
+    }
     for kind in [EntryKind::Noop, EntryKind::Configuration] {
         let mut draft = Draft::default();
         draft.push(kind, b"");
@@ -205,6 +217,7 @@ fn a_configuration_tells_who_votes() {
         priority: 0,
         auto_promote: false,
         incarnation: (id == 1).then_some(Incarnation(1)),
+        leaving: false,
     };
     let configuration = Configuration {
         members: vec![with(1, MemberRole::Voter), with(2, MemberRole::Learner), with(3, MemberRole::Witness)],

@@ -76,7 +76,7 @@ impl Chaos {
             890..900 => self.network(),
             900..905 => {
                 let (id, to) = (self.any(), self.any());
-                self.cluster.step(id, Input::Transfer { to: Some(to) });
+                self.cluster.step(id, Input::Transfer { id: 900, to: Some(to) });
             }
             905..908 => self.trouble(),
             908..915 => {

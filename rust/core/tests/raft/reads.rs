@@ -103,7 +103,7 @@ fn class_13_every_retry_has_an_id_of_its_own_and_answers_name_it() {
     let mut solo = Solo::new(3, 4, log_of(&[4]));
     solo.hear(2, 4, Body::Heartbeat { round: 1, commit: 0 });
     let (first, sent) = solo.read();
-    assert!(matches!(sent[0].body, Body::ReadIndex { id } if id == first));
+    assert!(matches!(sent[0].body, Body::ReadIndex { id, .. } if id == first));
     solo.cluster.now += ELECTION.0;
     solo.hear(3, 5, Body::Heartbeat { round: 1, commit: 0 });
     let (second, sent) = solo.read();
@@ -118,8 +118,8 @@ fn class_13_every_retry_has_an_id_of_its_own_and_answers_name_it() {
 #[test]
 fn class_13_askers_are_told_apart_by_who_they_are() {
     let mut solo = ready();
-    solo.hear(2, 0, Body::ReadIndex { id: 5 });
-    solo.hear(3, 0, Body::ReadIndex { id: 5 });
+    solo.hear(2, 0, Body::ReadIndex { id: 5, lease: false });
+    solo.hear(3, 0, Body::ReadIndex { id: 5, lease: false });
     let rounds = solo.cluster.status(1);
     assert_eq!(rounds.role, Role::Leader);
     let mut answered: Vec<u64> = Vec::new();
@@ -157,7 +157,7 @@ fn class_41_reads_are_given_up_when_leadership_ends() {
     let mut solo = ready();
     let (own, _) = solo.read();
     let (late, _) = solo.read();
-    solo.hear(2, 0, Body::ReadIndex { id: 77 });
+    solo.hear(2, 0, Body::ReadIndex { id: 77, lease: false });
     let sent = solo.hear(3, 9, Body::Heartbeat { round: 1, commit: 0 });
     for read in [own, late] {
         assert_eq!(refused(&solo.cluster, 1, read), Some(Refusal::NotLeader));
@@ -171,7 +171,7 @@ fn class_41_reads_are_given_up_when_leadership_ends() {
 #[test]
 fn class_41_what_comes_to_a_node_that_does_not_lead_is_refused_at_once() {
     let mut solo = Solo::new(3, 4, log_of(&[4]));
-    let sent = solo.hear(2, 0, Body::ReadIndex { id: 1 });
+    let sent = solo.hear(2, 0, Body::ReadIndex { id: 1, lease: false });
     assert!(matches!(sent[0].body, Body::ReadIndexReply { id: 1, result: Err(Refusal::NotLeader) }));
     let entries = d_engine_raft::Draft::command(b"x");
     let sent = solo.hear(2, 0, Body::Propose { id: 2, entries });
@@ -183,7 +183,7 @@ fn class_41_what_comes_to_a_node_that_does_not_lead_is_refused_at_once() {
 fn reads_that_wait_are_bounded() {
     let mut solo = Solo::leading(3, 4, log_of(&[4]));
     for id in 0..5_000 {
-        solo.hear(2, 0, Body::ReadIndex { id });
+        solo.hear(2, 0, Body::ReadIndex { id, lease: false });
     }
     let (read, _) = solo.read();
     assert_eq!(refused(&solo.cluster, 1, read), Some(Refusal::Overloaded));
@@ -263,7 +263,7 @@ fn a_follower_that_learns_of_a_read_index_gets_the_commit_with_it() {
     let (_, sent) = solo.propose(b"x");
     assert_eq!(kinds(&sent, 2), ["Append"]);
     solo.accepted(2, 3);
-    let sent = solo.hear(2, 0, Body::ReadIndex { id: 9 });
+    let sent = solo.hear(2, 0, Body::ReadIndex { id: 9, lease: false });
     let sent = solo.heartbeat_reply(3, Solo::round(&sent), 2);
     assert!(sent.iter().any(|message| matches!(message.body, Body::ReadIndexReply { result: Ok(3), .. })));
     let told = solo.cluster.status(1).commit;

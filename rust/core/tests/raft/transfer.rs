@@ -4,7 +4,7 @@ use crate::common::{Cluster, ELECTION, HEARTBEAT, STALL, Solo, incarnation, kind
 use d_engine_raft::{Body, Incarnation, Input, MemberRole, NodeId, Refusal, Reply, Role};
 
 fn transferred(cluster: &Cluster, id: NodeId) -> Vec<Result<NodeId, Refusal>> {
-    let result = |reply: &Reply| if let Reply::Transferred { to } = reply { Some(*to) } else { None };
+    let result = |reply: &Reply| if let Reply::Transferred { to, .. } = reply { Some(*to) } else { None };
     cluster.nodes[&id].replies.iter().filter_map(result).collect()
 }
 
@@ -23,7 +23,7 @@ fn class_18_a_transfer_is_not_undone_by_a_heartbeat_under_pre_vote() {
     // canonical/raft #203: the target campaigns at once, without PreVote, and its voters do not withhold.
     let mut cluster = Cluster::led_by(3, 1);
     cluster.advance(HEARTBEAT);
-    cluster.step(1, Input::Transfer { to: Some(2) });
+    cluster.step(1, Input::Transfer { id: 900, to: Some(2) });
     cluster.time(1);
     let wall = cluster.now;
     cluster.now += HEARTBEAT;
@@ -41,7 +41,7 @@ fn class_18_a_target_that_lags_is_caught_up_first_and_writes_wait_outside() {
     // hashicorp #487: a gap between the target's log and the leader's.
     let mut solo = ready();
     solo.propose(b"x");
-    let sent = solo.step(Input::Transfer { to: Some(2) });
+    let sent = solo.step(Input::Transfer { id: 900, to: Some(2) });
     assert!(!kinds(&sent, 2).contains(&"TimeoutNow"), "entry 3 is not there");
     let (late, _) = solo.propose(b"y");
     assert_eq!(solo.cluster.answers(1, late), [Reply::Refused { id: late, why: Refusal::Transferring }]);
@@ -62,10 +62,10 @@ fn class_18_leadership_goes_to_voters_only() {
         solo.accepted(id, 2);
     }
     for to in [1, 3, 4, 9] {
-        solo.step(Input::Transfer { to: Some(to) });
+        solo.step(Input::Transfer { id: 900, to: Some(to) });
     }
     assert_eq!(transferred(&solo.cluster, 1), [Err(Refusal::NoSuccessor); 4]);
-    let sent = solo.step(Input::Transfer { to: None });
+    let sent = solo.step(Input::Transfer { id: 900, to: None });
     assert!(kinds(&sent, 2).contains(&"TimeoutNow"));
 }
 
@@ -80,7 +80,7 @@ fn the_most_caught_up_voter_that_is_there_takes_over() {
     solo.accepted(3, 3);
     solo.cluster.now += 1;
     // Both 3 and 4 hold everything, but 4 has not been heard of for an election timeout.
-    let sent = solo.step(Input::Transfer { to: None });
+    let sent = solo.step(Input::Transfer { id: 900, to: None });
     assert!(kinds(&sent, 3).contains(&"TimeoutNow"));
 }
 
@@ -88,7 +88,7 @@ fn the_most_caught_up_voter_that_is_there_takes_over() {
 fn a_transfer_ends_at_its_deadline_and_writes_go_on_but_no_lease_in_this_term() {
     let mut solo = ready();
     assert!(solo.cluster.core(1).lease_until().is_some());
-    let sent = solo.step(Input::Transfer { to: Some(2) });
+    let sent = solo.step(Input::Transfer { id: 900, to: Some(2) });
     let target = sent.iter().find_map(|message| match message.body {
         Body::TimeoutNow { target } => Some((message.to, message.term, target)),
         _ => None,
@@ -114,19 +114,19 @@ fn a_transfer_ends_at_its_deadline_and_writes_go_on_but_no_lease_in_this_term() 
 #[test]
 fn who_asked_for_a_transfer_is_told_what_came_of_it() {
     let mut solo = ready();
-    solo.step(Input::Transfer { to: Some(2) });
-    solo.step(Input::Transfer { to: Some(3) });
+    solo.step(Input::Transfer { id: 900, to: Some(2) });
+    solo.step(Input::Transfer { id: 900, to: Some(3) });
     assert_eq!(transferred(&solo.cluster, 1), [Err(Refusal::Transferring)]);
     solo.hear(2, 6, Body::Vote { last: solo.last(), transfer: true });
     assert_eq!(solo.role(), Role::Follower);
     assert_eq!(transferred(&solo.cluster, 1).len(), 1, "not known yet");
     solo.hear(2, 6, Body::Heartbeat { round: 1, commit: 0 });
     assert_eq!(transferred(&solo.cluster, 1)[1], Ok(2));
-    solo.step(Input::Transfer { to: None });
+    solo.step(Input::Transfer { id: 900, to: None });
     assert_eq!(transferred(&solo.cluster, 1)[2], Err(Refusal::NotLeader));
     // Somebody else is elected instead.
     let mut solo = ready();
-    solo.step(Input::Transfer { to: Some(2) });
+    solo.step(Input::Transfer { id: 900, to: Some(2) });
     solo.hear(3, 7, Body::Heartbeat { round: 1, commit: 0 });
     assert_eq!(transferred(&solo.cluster, 1), [Err(Refusal::NotLeader)]);
 }

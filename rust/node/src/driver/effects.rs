@@ -73,8 +73,8 @@ impl<C: Raft, K: Calls> Driver<C, K> {
                 }
             }
             Reply::ReadReady { id, index } => self.reads.ready(id, index, self.handed, self.apply_stopped, out),
-            // Nobody waits for it: a close goes on either way.
-            Reply::Transferred { .. } => {}
+            // Nobody asks for these.
+            Reply::Transferred { .. } | Reply::Changing { .. } | Reply::ChangeRefused { .. } => {}
             Reply::Closed => self.finish(out),
         }
     }

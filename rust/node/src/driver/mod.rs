@@ -212,7 +212,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
             let id = self.next_id();
             self.reads.ask(id, now + self.settings.read_retry);
             out.push(Action::ReadRound);
-            self.step(now, Input::Read { id }, out);
+            self.step(now, Input::Read { id, lease: false }, out);
         }
     }
 

@@ -269,6 +269,14 @@ impl<S: StateMachine> CoreLoop<S> {
                 self.shared
                     .record(Level::Debug, "core", || format!("a snapshot of {last} is older than the state here"));
             }
+            Event::NotCatchingUp(id) => {
+                self.shared.record(Level::Warning, "core", || {
+                    format!("node {id} is not promoted: it does not catch up with what is written meanwhile")
+                });
+            }
+            Event::Removed => {
+                self.shared.record(Level::Warning, "core", || "this node has been removed from the cluster".to_owned());
+            }
         }
     }
 

@@ -18,6 +18,7 @@ fn head() -> SnapshotHead {
         priority: 0,
         auto_promote: true,
         incarnation: None,
+        leaving: false,
     };
     SnapshotHead {
         cluster_id: 7,

@@ -109,6 +109,7 @@ pub fn members(count: u64) -> Vec<Member> {
             priority: 0,
             auto_promote: true,
             incarnation: None,
+            leaving: false,
         })
         .collect()
 }

@@ -148,7 +148,7 @@ impl World {
                     "propose {:?}",
                     batches.iter().map(|(id, draft)| (*id, draft.len())).collect::<Vec<_>>()
                 )),
-                Input::Read { id } => Some(format!("read {id}")),
+                Input::Read { id, .. } => Some(format!("read {id}")),
                 Input::Purge { upto } => Some(format!("purge {upto}")),
                 Input::Close { handover } => Some(format!("close {handover}")),
                 Input::SnapshotTaken(last) => Some(format!("taken {last}")),

@@ -7,7 +7,7 @@ use d_engine_raft::{
 };
 use prost::Message as _;
 
-use super::{CodecError, MAX_FRAME_BYTES, NEWEST_FORMAT, OLDEST_FORMAT, snapshot};
+use super::{CodecError, MAX_FRAME_BYTES, NEWEST_FORMAT, OLDEST_FORMAT, change, snapshot};
 use crate::wire;
 use crate::wire::raft_message::Body as Wire;
 
@@ -131,13 +131,24 @@ fn open_body(message: wire::RaftMessage, records: &mut Bytes) -> Result<Body, Co
             };
             Body::ProposeReply { id, result }
         }
-        Wire::ReadIndex(wire::ReadIndex { id }) => Body::ReadIndex { id },
+        Wire::ReadIndex(wire::ReadIndex { id, lease }) => Body::ReadIndex { id, lease },
         Wire::ReadIndexReply(wire::ReadIndexReply { id, result }) => {
             let result = match result.ok_or(CodecError::Missing("the result of a read"))? {
                 wire::read_index_reply::Result::Index(index) => Ok(index),
                 wire::read_index_reply::Result::Refusal(why) => Err(refusal(why)?),
             };
             Body::ReadIndexReply { id, result }
+        }
+        Wire::Change(wire::Change { id, changes }) => {
+            let changes = changes.into_iter().map(change::open_change).collect::<Result<_, _>>()?;
+            Body::Change { id, changes }
+        }
+        Wire::ChangeReply(wire::ChangeReply { id, result }) => {
+            let result = match result.ok_or(CodecError::Missing("the result of a forwarded change"))? {
+                wire::change_reply::Result::At(at) => Ok(LogId::new(at.index, at.term)),
+                wire::change_reply::Result::Error(why) => Err(change::open_error(why)?),
+            };
+            Body::ChangeReply { id, result }
         }
     })
 }
@@ -196,6 +207,9 @@ fn refusal(why: i32) -> Result<Refusal, CodecError> {
         Ok(wire::Refusal::ApplyStopped) => Ok(Refusal::ApplyStopped),
         Ok(wire::Refusal::Closing) => Ok(Refusal::Closing),
         Ok(wire::Refusal::NoSuccessor) => Ok(Refusal::NoSuccessor),
+        Ok(wire::Refusal::UnknownMember) => Ok(Refusal::UnknownMember),
+        Ok(wire::Refusal::NotAVoter) => Ok(Refusal::NotAVoter),
+        Ok(wire::Refusal::TooFarBehind) => Ok(Refusal::TooFarBehind),
         Ok(wire::Refusal::Unspecified) | Err(_) => {
             Err(CodecError::Value { field: "a refusal", found: i64::from(why).cast_unsigned() })
         }

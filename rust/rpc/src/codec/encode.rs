@@ -6,7 +6,7 @@ use d_engine_raft::{AppendReply, Body, Draft, Entry, LogId, Message, Refusal};
 use prost::Message as _;
 use prost::encoding::{self, WireType};
 
-use super::{CodecError, MAX_FRAME_BYTES, NEWEST_FORMAT, snapshot};
+use super::{CodecError, MAX_FRAME_BYTES, NEWEST_FORMAT, change, snapshot};
 use crate::wire;
 use crate::wire::raft_message::Body as Wire;
 
@@ -79,13 +79,21 @@ fn body(body: Body) -> (Wire, Records) {
             };
             Wire::ProposeReply(wire::ProposeReply { id, result: Some(result) })
         }
-        Body::ReadIndex { id } => Wire::ReadIndex(wire::ReadIndex { id }),
+        Body::ReadIndex { id, lease } => Wire::ReadIndex(wire::ReadIndex { id, lease }),
         Body::ReadIndexReply { id, result } => {
             let result = match result {
                 Ok(index) => wire::read_index_reply::Result::Index(index),
                 Err(why) => wire::read_index_reply::Result::Refusal(refusal(why).into()),
             };
             Wire::ReadIndexReply(wire::ReadIndexReply { id, result: Some(result) })
+        }
+        Body::Change { id, changes } => Wire::Change(change::changes_to_wire(id, changes)),
+        Body::ChangeReply { id, result } => {
+            let result = match result {
+                Ok(at) => wire::change_reply::Result::At(wire_id(at)),
+                Err(why) => wire::change_reply::Result::Error(change::error_to_wire(why)),
+            };
+            Wire::ChangeReply(wire::ChangeReply { id, result: Some(result) })
         }
     };
     (wire, Records::None)
@@ -114,6 +122,9 @@ const fn refusal(why: Refusal) -> wire::Refusal {
         Refusal::ApplyStopped => wire::Refusal::ApplyStopped,
         Refusal::Closing => wire::Refusal::Closing,
         Refusal::NoSuccessor => wire::Refusal::NoSuccessor,
+        Refusal::UnknownMember => wire::Refusal::UnknownMember,
+        Refusal::NotAVoter => wire::Refusal::NotAVoter,
+        Refusal::TooFarBehind => wire::Refusal::TooFarBehind,
     }
 }
 

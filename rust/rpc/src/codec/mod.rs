@@ -1,5 +1,6 @@
 //! Frames to bytes and back. Decoding is total: whatever the bytes are, it gives a frame that keeps the contract, or a named error.
 
+mod change;
 mod decode;
 mod encode;
 mod error;

@@ -19,6 +19,7 @@ pub fn member(id: NodeId, address: &str) -> Member {
         priority: 0,
         auto_promote: true,
         incarnation: None,
+        leaving: false,
     }
 }
 
@@ -83,6 +84,9 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         Just(Refusal::ApplyStopped),
         Just(Refusal::NoSuccessor),
         Just(Refusal::Closing),
+        Just(Refusal::UnknownMember),
+        Just(Refusal::NotAVoter),
+        Just(Refusal::TooFarBehind),
     ]
 }
 
@@ -113,7 +117,7 @@ pub fn any_body() -> impl Strategy<Value = (u64, Body)> {
         (num, num, payloads())
             .prop_map(|(term, id, payloads)| (term, Body::Propose { id, entries: drafted(&payloads) })),
         (num, num, result(log_id())).prop_map(|(term, id, result)| (term, Body::ProposeReply { id, result })),
-        (num, num).prop_map(|(term, id)| (term, Body::ReadIndex { id })),
+        (num, num, any::<bool>()).prop_map(|(term, id, lease)| (term, Body::ReadIndex { id, lease })),
         (num, num, result(num)).prop_map(|(term, id, result)| (term, Body::ReadIndexReply { id, result })),
     ]
 }

@@ -410,7 +410,7 @@ impl Cluster {
         let request = self.next_id;
         self.next_id += 1;
         self.checks.read_begins(request);
-        self.step(id, Input::Read { id: request });
+        self.step(id, Input::Read { id: request, lease: false });
         request
     }
 
@@ -420,8 +420,11 @@ impl Cluster {
             Reply::Proposed { id, .. }
             | Reply::Forwarded { id, .. }
             | Reply::Refused { id, .. }
-            | Reply::ReadReady { id, .. } => *id == request,
-            Reply::Transferred { .. } | Reply::Closed => false,
+            | Reply::ReadReady { id, .. }
+            | Reply::Transferred { id, .. }
+            | Reply::Changing { id, .. }
+            | Reply::ChangeRefused { id, .. } => *id == request,
+            Reply::Closed => false,
         };
         self.nodes[&id].replies.iter().filter(about).copied().collect()
     }

@@ -39,6 +39,7 @@ pub fn member(id: NodeId) -> Member {
         priority: 0,
         auto_promote: false,
         incarnation: None,
+        leaving: false,
     }
 }
 
@@ -95,5 +96,7 @@ pub fn name(body: &Body) -> &'static str {
         Body::ProposeReply { .. } => "ProposeReply",
         Body::ReadIndex { .. } => "ReadIndex",
         Body::ReadIndexReply { .. } => "ReadIndexReply",
+        Body::Change { .. } => "Change",
+        Body::ChangeReply { .. } => "ChangeReply",
     }
 }
