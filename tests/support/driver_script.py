@@ -104,7 +104,8 @@ def _input(told):
             return f"taken {told.last.index}@{told.last.term}"
         case pure.Time():
             return "time"
-    return None
+        case _:
+            return None
 
 
 def _action(action):
@@ -126,7 +127,8 @@ def _action(action):
             return f"restore {action.last.index}@{action.last.term}"
         case pure.Closed():
             return "closed"
-    return None
+        case _:
+            return None
 
 
 def _piece(wanted):
@@ -138,6 +140,8 @@ def _piece(wanted):
             return f"{span} {waiter}"
         case d.Cut(waiter, failure):
             return f"{span} {waiter}: {failure}"
+        case _:
+            raise AssertionError(wanted)
 
 
 def entries(first, count, term):

@@ -8,7 +8,7 @@ out in their order and never waited for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from d_engine.pure import input as core
 
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from d_engine.pure.types import LogId, Role
 
     from .types import Action, DriverInput, DriverSettings, DriverStart, Raft
+
+_Handler: TypeAlias = "Callable[[Driver, int, int, Any, list[Action]], None]"
 
 
 class Driver:
@@ -102,7 +104,7 @@ class Driver:
     def handle(self, now: int, wall: int, input: DriverInput) -> list[Action]:  # noqa: A002
         """Takes in one thing that happened."""
         out: list[Action] = []
-        _HANDLERS[type(input)](self, now, wall, input, out)
+        self._HANDLERS[type(input)](self, now, wall, input, out)
         return out
 
     def flush(self, now: int, wall: int) -> list[Action]:
@@ -266,23 +268,20 @@ class Driver:
         self.reads.fail_waiting("closed", out)
         self.policy.fail_waiting("closed", out)
 
-
-_Handler: TypeAlias = Callable[["Driver", int, int, Any, "list[Action]"], None]
-
-_HANDLERS: Final[dict[type, _Handler]] = {
-    Receive: Driver._receive,
-    Propose: Driver._hold,
-    Read: Driver._read,
-    Snapshot: Driver._snapshot,
-    Persisted: Driver._persisted,
-    PersistFailed: Driver._persist_failed,
-    Fetched: Driver._fetched,
-    Applied: Driver._applied,
-    ApplyStopped: Driver._stop_applying,
-    SnapshotTaken: Driver._snapshot_taken,
-    SnapshotFailed: Driver._snapshot_failed,
-    SnapshotReceived: Driver._snapshot_received,
-    SnapshotSent: Driver._snapshot_sent,
-    Unreachable: Driver._unreachable,
-    Close: Driver._close,
-}
+    _HANDLERS: ClassVar[dict[type, _Handler]] = {
+        Receive: _receive,
+        Propose: _hold,
+        Read: _read,
+        Snapshot: _snapshot,
+        Persisted: _persisted,
+        PersistFailed: _persist_failed,
+        Fetched: _fetched,
+        Applied: _applied,
+        ApplyStopped: _stop_applying,
+        SnapshotTaken: _snapshot_taken,
+        SnapshotFailed: _snapshot_failed,
+        SnapshotReceived: _snapshot_received,
+        SnapshotSent: _snapshot_sent,
+        Unreachable: _unreachable,
+        Close: _close,
+    }

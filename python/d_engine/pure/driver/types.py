@@ -7,19 +7,15 @@ are those same records.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
-from d_engine.pure.types import LogId
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from d_engine.pure.configuration import Configuration
-    from d_engine.pure.effect import Closed, Effect, Event, Fetch, Persist, PurgeLog, Restore, Send, SendSnapshot
-    from d_engine.pure.entry import Draft, Entry
-    from d_engine.pure.input import Input
-    from d_engine.pure.message import Message, Refusal
-    from d_engine.pure.types import FetchId, Index, Micros, NodeId, RequestId, Role, Term, Token, WallMicros
+from d_engine.pure.configuration import Configuration
+from d_engine.pure.effect import Closed, Effect, Event, Fetch, Persist, PurgeLog, Restore, Send, SendSnapshot
+from d_engine.pure.entry import Draft, Entry
+from d_engine.pure.input import Input
+from d_engine.pure.message import Message, Refusal
+from d_engine.pure.types import FetchId, Index, LogId, Micros, NodeId, RequestId, Role, Term, Token, WallMicros
 
 NEVER: Final = 2**64 - 1
 """A moment that does not come."""
@@ -389,6 +385,20 @@ class ReadRound(NamedTuple):
 
 
 Action: TypeAlias = (
-    "Persist | Fetch | PurgeLog | Send | Apply | Restore | Query | TakeSnapshot | SendSnapshot | FailProposal | FailRead"
-    " | EndSnapshot | Forwarded | ReadRound | Event | Closed"
+    Persist
+    | Fetch
+    | PurgeLog
+    | Send
+    | Apply
+    | Restore
+    | Query
+    | TakeSnapshot
+    | SendSnapshot
+    | FailProposal
+    | FailRead
+    | EndSnapshot
+    | Forwarded
+    | ReadRound
+    | Event
+    | Closed
 )
