@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::configuration::Configuration;
+use crate::raft::Digest;
 use crate::types::{Index, NodeId};
 
 /// All configurations that may still be in force.
@@ -80,6 +81,14 @@ impl Configurations {
     pub fn committed(&mut self, commit: Index) {
         let settled = self.stack.partition_point(|&(index, _)| index <= commit);
         self.stack.drain(..settled.saturating_sub(1));
+    }
+
+    /// Those that may still be in force.
+    pub(crate) fn digest(&self, out: &mut Digest) {
+        out.list(self.stack.iter(), |out, (index, configuration)| {
+            out.number(*index);
+            out.bytes(&configuration.encode());
+        });
     }
 
     fn newest(&self) -> &(Index, Arc<Configuration>) {

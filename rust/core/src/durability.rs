@@ -6,6 +6,7 @@ use std::mem::discriminant;
 use crate::effect::Persist;
 use crate::entry::Entry;
 use crate::message::{AppendReply, Body, Message};
+use crate::raft::Digest;
 use crate::types::{HardState, Index, LogId, Micros, Token};
 
 #[derive(Debug)]
@@ -138,6 +139,22 @@ impl Durability {
     #[must_use]
     pub fn oldest(&self) -> Option<Micros> {
         self.outstanding.front().map(|waiting| waiting.issued)
+    }
+
+    /// What is outstanding, and what waits for it.
+    pub(crate) fn digest(&self, out: &mut Digest) {
+        out.number(self.next);
+        out.list(self.outstanding.iter(), |out, waiting| {
+            out.number(waiting.token);
+            out.number(waiting.upto);
+            out.number(waiting.issued);
+        });
+        out.maybe(self.hard_state);
+        out.list(self.withheld.iter(), |out, (token, message)| {
+            out.number(*token);
+            out.number(message.to);
+            out.number(message.term);
+        });
     }
 
     fn staged(&mut self) -> &mut Persist {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::entry::Entry;
+use crate::raft::Digest;
 use crate::types::{Index, LogId, Term, WallMicros};
 
 /// Entries that a caller asked for.
@@ -236,6 +237,24 @@ impl Log {
             .cloned()
             .collect(),
         )
+    }
+
+    /// Bounds, runs of terms, and the entries in memory.
+    pub(crate) fn digest(&self, out: &mut Digest) {
+        out.id(self.purged);
+        out.number(self.last);
+        out.number(self.durable);
+        out.number(self.last_time);
+        out.list(self.runs.iter(), |out, &(first, term)| {
+            out.number(first);
+            out.number(term);
+        });
+        out.list(self.tail.iter(), |out, entry| {
+            out.number(entry.index());
+            out.number(entry.term());
+            out.number(u64::from(entry.payload_crc()));
+            out.size(entry.size());
+        });
     }
 
     fn drop_front(&mut self) {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::raft::Digest;
 use crate::types::{FetchId, Index, Micros};
 
 /// How entries are sent to a follower.
@@ -199,6 +200,33 @@ impl Progress {
             Some(_) => self.probe(self.matched.max(end.min(self.next - 1)) + 1),
         }
         false
+    }
+
+    /// All of it, in the order of the fields.
+    pub(crate) fn digest(&self, out: &mut Digest) {
+        out.number(self.matched);
+        out.number(self.next);
+        out.number(match self.flow {
+            Flow::Probe { waiting: false } => 0,
+            Flow::Probe { waiting: true } => 1,
+            Flow::Replicate => 2,
+            Flow::Snapshot => 3,
+        });
+        out.number(self.round);
+        out.maybe(self.heard);
+        out.flag(self.apply_stopped);
+        out.number(self.commit_told);
+        out.number(self.awaited);
+        out.maybe(self.fetch);
+        out.option(self.quiet, |out, (end, since)| {
+            out.number(end);
+            out.number(since);
+        });
+        out.flag(self.unreachable);
+        out.list(self.inflight.iter(), |out, &(last, bytes)| {
+            out.number(last);
+            out.size(bytes);
+        });
     }
 
     /// Append messages under way.

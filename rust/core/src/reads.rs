@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::raft::Digest;
 use crate::types::{Index, NodeId, RequestId};
 
 /// Reads that a leader lets wait at most; more are refused.
@@ -63,5 +64,21 @@ impl Reads {
         }
         askers.append(&mut self.waiting);
         askers
+    }
+
+    /// Who waits, and for which round.
+    pub(crate) fn digest(&self, out: &mut Digest) {
+        let askers = |out: &mut Digest, askers: &[Asker]| {
+            out.list(askers.iter(), |out, &(node, id)| {
+                out.number(node);
+                out.number(id);
+            });
+        };
+        askers(out, &self.waiting);
+        out.list(self.confirming.iter(), |out, (round, index, confirming)| {
+            out.number(*round);
+            out.number(*index);
+            askers(out, confirming);
+        });
     }
 }

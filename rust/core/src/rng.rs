@@ -1,5 +1,7 @@
 //! `SplitMix64` (Steele, Lea and Flood 2014): small enough to be the same, bit for bit, in every language.
 
+use crate::raft::Digest;
+
 /// A stream of pseudo-random numbers.
 #[derive(Clone, Debug)]
 pub struct SplitMix64(u64);
@@ -29,5 +31,10 @@ impl SplitMix64 {
             Some(span) => low + self.next() % span,
             None => self.next(),
         }
+    }
+
+    /// Where the stream stands.
+    pub(crate) fn digest(&self, out: &mut Digest) {
+        out.number(self.0);
     }
 }

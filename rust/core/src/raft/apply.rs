@@ -7,7 +7,7 @@ use crate::entry::Entry;
 use crate::log::Slice;
 use crate::types::Index;
 
-use super::{Core, FetchFor};
+use super::{Core, Digest, FetchFor};
 
 /// Where the state machine is.
 #[derive(Debug)]
@@ -59,6 +59,18 @@ impl Applying {
     /// (MIT 6.824-2018 #4).
     pub(super) const fn settled(&self) -> bool {
         self.restored <= self.applied && self.applied <= self.handed
+    }
+
+    /// What was given out, and what of it has been reported.
+    pub(super) fn digest(&self, out: &mut Digest) {
+        out.number(self.handed);
+        out.number(self.applied);
+        out.number(self.restored);
+        out.list(self.outstanding.iter(), |out, &(last, bytes)| {
+            out.number(last);
+            out.size(bytes);
+        });
+        out.flag(self.fetching);
     }
 
     fn hand(&mut self, entries: &[Entry]) {

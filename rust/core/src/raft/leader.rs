@@ -9,7 +9,7 @@ use crate::quorum::committed_index;
 use crate::reads::Reads;
 use crate::types::{Index, LogId, Micros, NodeId};
 
-use super::{Core, FetchFor, State};
+use super::{Core, Digest, FetchFor, State};
 
 /// What only a leader has.
 #[derive(Debug)]
@@ -38,6 +38,32 @@ pub(super) struct Leadership {
     pub uncommitted: VecDeque<(Index, usize)>,
     /// Their sum.
     pub uncommitted_bytes: usize,
+}
+
+impl Leadership {
+    /// All of it, in the order of the fields.
+    pub(super) fn digest(&self, out: &mut Digest) {
+        out.list(self.followers.iter(), |out, (&id, follower)| {
+            out.number(id);
+            follower.digest(out);
+        });
+        out.number(self.first);
+        out.number(self.since);
+        out.number(self.round);
+        out.list(self.unconfirmed.iter(), |out, &(round, at)| {
+            out.number(round);
+            out.number(at);
+        });
+        out.maybe(self.confirmed_at);
+        out.number(self.heartbeat_at);
+        out.maybe(self.notice_at);
+        self.reads.digest(out);
+        out.flag(self.handed_over);
+        out.list(self.uncommitted.iter(), |out, &(last, bytes)| {
+            out.number(last);
+            out.size(bytes);
+        });
+    }
 }
 
 impl Core {

@@ -1,6 +1,7 @@
 //! The core: one file for each part of the protocol, all on one state.
 
 mod apply;
+mod digest;
 mod durable;
 mod election;
 mod follower;
@@ -28,6 +29,7 @@ use crate::types::{
 };
 
 use apply::Applying;
+pub(crate) use digest::Digest;
 use leader::Leadership;
 pub use status::{CoreStatus, ProgressStatus};
 use transfer::Transfer;

@@ -5,7 +5,7 @@ use crate::effect::{Event, Reply};
 use crate::message::{Body, Refusal};
 use crate::types::{Incarnation, Micros, NodeId, RequestId};
 
-use super::{Core, State};
+use super::{Core, Digest, State};
 
 /// A transfer under way.
 #[derive(Debug)]
@@ -16,6 +16,16 @@ pub(super) struct Transfer {
     sent: bool,
     /// The request of the local user that waits for a `Transferred`.
     asked: Option<RequestId>,
+}
+
+impl Transfer {
+    /// All of it.
+    pub(super) fn digest(&self, out: &mut Digest) {
+        out.number(self.to);
+        out.number(self.deadline);
+        out.flag(self.sent);
+        out.maybe(self.asked);
+    }
 }
 
 impl Core {
