@@ -85,3 +85,6 @@ def fail_everything(driver: Driver, out: list[Action]) -> None:
     driver.proposals.fail_placed(Unknown("closed", None), out)
     driver.reads.fail_all("closed", out)
     driver.policy.fail_waiting("closed", out)
+    driver.changes.fail_held("closed", out)
+    driver.changes.fail_placed(Unknown("closed", None), out)
+    driver.transfers.fail_all("closed", out)

@@ -22,9 +22,12 @@ def digest(driver: Driver) -> bytes:
         driver.applied.index,
         driver.apply_stopped,
         driver.failed,
+        driver.removed,
         *driver.proposals.numbers(),
         *driver.reads.numbers(),
         *driver.policy.numbers(),
+        *driver.changes.numbers(),
+        *driver.transfers.numbers(),
         *driver.closing.numbers(),
     ]
     return hashlib.sha256(driver.core.digest() + struct.pack(f"<{len(found)}Q", *found)).digest()
@@ -33,3 +36,8 @@ def digest(driver: Driver) -> bytes:
 def option(number: int | None) -> tuple[int, ...]:
     """A number that may be absent."""
     return (0,) if number is None else (1, number)
+
+
+def forwarding(to: tuple[int, int] | None) -> tuple[int, ...]:
+    """To whom something was passed on, and in which term, if it was."""
+    return (0,) if to is None else (1, *to)

@@ -12,17 +12,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from d_engine.pure import input as core
 
+from .changes import Changes
 from .close import Closing, close_when_drained, fail_everything
 from .digest import digest
 from .effects import carry
 from .policy import Policy
 from .proposals import Proposals
 from .reads import Reads
+from .transfers import Transfers
 from .types import (
     Applied,
     ApplyStopped,
+    Change,
     Close,
+    EndChange,
     EndSnapshot,
+    EndTransfer,
     FailProposal,
     FailRead,
     Fetched,
@@ -30,6 +35,7 @@ from .types import (
     Persisted,
     PersistFailed,
     Propose,
+    Query,
     Read,
     ReadRound,
     Receive,
@@ -38,13 +44,14 @@ from .types import (
     SnapshotReceived,
     SnapshotSent,
     SnapshotTaken,
+    Transfer,
     Unreachable,
 )
 
 if TYPE_CHECKING:
     from d_engine.pure.types import LogId, Role
 
-    from .types import Action, DriverInput, DriverSettings, DriverStart, Raft
+    from .types import Action, DriverInput, DriverSettings, DriverStart, Failure, Raft
 
 _Handler: TypeAlias = "Callable[[Driver, int, int, Any, list[Action]], None]"
 
@@ -55,6 +62,7 @@ class Driver:
     __slots__ = (
         "applied",
         "apply_stopped",
+        "changes",
         "closing",
         "core",
         "failed",
@@ -63,7 +71,9 @@ class Driver:
         "policy",
         "proposals",
         "reads",
+        "removed",
         "settings",
+        "transfers",
     )
 
     def __init__(self, core: Raft, settings: DriverSettings, start: DriverStart) -> None:
@@ -73,6 +83,8 @@ class Driver:
         self.proposals: Final = Proposals()
         self.reads: Final = Reads()
         self.policy: Final = Policy(settings, start)
+        self.changes: Final = Changes()
+        self.transfers: Final = Transfers()
         self.closing: Final = Closing()
         self.last_id = start.ids_after
         # The last index given out in an `Apply`, or covered by a `Restore`.
@@ -81,6 +93,7 @@ class Driver:
         self.applied: LogId = start.applied
         self.apply_stopped = False
         self.failed = False
+        self.removed = False  # this node is no member any more
 
     @property
     def ready(self) -> bool:
@@ -95,7 +108,7 @@ class Driver:
     @property
     def waiting(self) -> int:
         """Calls that wait in here."""
-        return len(self.proposals) + len(self.reads)
+        return len(self.proposals) + len(self.reads) + len(self.changes) + len(self.transfers)
 
     def position(self) -> tuple[Role, int, int | None]:
         """What this node is, its term, and whom it follows."""
@@ -110,14 +123,12 @@ class Driver:
     def flush(self, now: int, wall: int) -> list[Action]:
         """Ends a turn: steps what has been collected, then fires what is due."""
         out: list[Action] = []
-        self._propose(now, wall, out)
-        self._ask_reads(now, out)
+        self._ask(now, wall, out)
         due = self.core.deadline()
         if due is not None and due <= now:
             self.step(now, core.Time(now, wall), out)
             # A timer may have made this node a leader, and what waits for one must not wait for the next wake-up.
-            self._propose(now, wall, out)
-            self._ask_reads(now, out)
+            self._ask(now, wall, out)
         self._expire(now, out)
         close_when_drained(self, now, out)
         return out
@@ -130,6 +141,8 @@ class Driver:
             self.proposals.deadline(self._applying(), leader_known=leader_known),
             self.reads.deadline(leader_known=leader_known),
             self.policy.deadline(),
+            self.changes.deadline(leader_known=leader_known),
+            self.transfers.deadline(),
             self.closing.deadline(),
         )
         return min((due for due in own if due is not None), default=None)
@@ -159,6 +172,18 @@ class Driver:
         self.last_id += 1
         return self.last_id
 
+    def _refuses(self) -> Failure | None:
+        """Why nothing new is taken in, if so."""
+        if self.closing.refuses:
+            return "closed"
+        return "removed" if self.removed else None
+
+    def _ask(self, now: int, wall: int, out: list[Action]) -> None:
+        self._propose(now, wall, out)
+        self._ask_changes(now, wall, out)
+        self._ask_reads(now, lease=False, out=out)
+        self._ask_reads(now, lease=True, out=out)
+
     def _propose(self, now: int, wall: int, out: list[Action]) -> None:
         if not self.proposals.can_ask(now, self._applying()):
             return
@@ -178,17 +203,34 @@ class Driver:
         if batches:
             self.step(now, core.Propose(now, wall, tuple(batches)), out)
 
-    def _ask_reads(self, now: int, out: list[Action]) -> None:
-        if self.core.leader is not None and self.reads.can_ask(now):
+    def _ask_changes(self, now: int, wall: int, out: list[Action]) -> None:
+        while self.changes.can_ask(now):
+            leader = self.core.leader
+            if leader is None:
+                return
+            if self.apply_stopped:
+                # Nobody here would see the change through.
+                self.changes.fail_held("apply_stopped", out)
+                return
+            if leader != self.settings.id and not self.settings.forward:
+                self.changes.fail_held(NotLeader(leader, self.core.term), out)
+                return
             request = self._next_id()
-            self.reads.ask(request, now + self.settings.read_retry)
+            self.step(now, core.ChangeMembers(now, wall, request, self.changes.ask(request)), out)
+
+    def _ask_reads(self, now: int, *, lease: bool, out: list[Action]) -> None:
+        if self.core.leader is not None and self.reads.can_ask(now, lease=lease):
+            request = self._next_id()
+            self.reads.ask(request, now + self.settings.read_retry, lease=lease)
             out.append(ReadRound())
-            self.step(now, core.Read(now, request), out)
+            self.step(now, core.Read(now, request, lease), out)
 
     def _expire(self, now: int, out: list[Action]) -> None:
         self.proposals.expire(now, self.core.term, out)
         self.reads.expire(now, out)
         self.policy.expire(now, out)
+        self.changes.expire(now, self.core.term, out)
+        self.transfers.expire(now, out)
         if self.policy.grace_is_over(now):
             self._purge(now, out)
 
@@ -203,16 +245,39 @@ class Driver:
         self.step(now, core.Receive(now, wall, told.message), out)
 
     def _hold(self, now: int, _wall: int, told: Propose, out: list[Action]) -> None:
-        if self.closing.refuses:
-            out.append(FailProposal(None, told.waiter, "closed"))
+        failure = self._refuses()
+        if failure is not None:
+            out.append(FailProposal(None, told.waiter, failure))
         else:
             self.proposals.hold(now, self._applying(), told.draft, told.waiter, told.deadline)
 
     def _read(self, _now: int, _wall: int, told: Read, out: list[Action]) -> None:
-        if self.closing.refuses:
-            out.append(FailRead(told.waiter, "closed"))
+        if told.consistency == "eventual":
+            out.append(Query(told.waiter, 0))
+            return
+        failure = self._refuses()
+        if failure is not None:
+            out.append(FailRead(told.waiter, failure))
         else:
-            self.reads.wait(told.waiter, told.deadline)
+            self.reads.wait(told.waiter, told.deadline, lease=told.consistency == "lease")
+
+    def _change(self, _now: int, _wall: int, told: Change, out: list[Action]) -> None:
+        failure = self._refuses()
+        if failure is not None:
+            out.append(EndChange(told.waiter, failure))
+        else:
+            self.changes.hold(told.changes, told.waiter, told.deadline)
+
+    def _transfer(self, now: int, _wall: int, told: Transfer, out: list[Action]) -> None:
+        failure = self._refuses()
+        if failure is not None:
+            out.append(EndTransfer(told.waiter, failure))
+        elif told.to == self.settings.id and self.core.leader == told.to:
+            out.append(EndTransfer(told.waiter, self.settings.id))
+        else:
+            request = self._next_id()
+            self.transfers.ask(request, told.waiter, told.deadline)
+            self.step(now, core.Transfer(now, request, told.to), out)
 
     def _snapshot(self, _now: int, _wall: int, told: Snapshot, out: list[Action]) -> None:
         if self.closing.refuses:
@@ -239,6 +304,7 @@ class Driver:
         self.apply_stopped = True
         self.proposals.fail_placed("apply_stopped", out)
         self.policy.fail_waiting("apply_stopped", out)
+        self.changes.fail_placed("apply_stopped", out)
         # The apply thread knows how far it came, and answers each by that.
         self.reads.release_all(out)
         self.step(now, core.ApplyStopped(now), out)
@@ -267,11 +333,14 @@ class Driver:
         self.proposals.fail_held("closed", out)
         self.reads.fail_waiting("closed", out)
         self.policy.fail_waiting("closed", out)
+        self.changes.fail_held("closed", out)
 
     _HANDLERS: ClassVar[dict[type, _Handler]] = {
         Receive: _receive,
         Propose: _hold,
         Read: _read,
+        Change: _change,
+        Transfer: _transfer,
         Snapshot: _snapshot,
         Persisted: _persisted,
         PersistFailed: _persist_failed,

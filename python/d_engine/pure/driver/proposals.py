@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from d_engine.pure.entry import size
 from d_engine.pure.types import LogId
 
-from .digest import option
+from .digest import forwarding, option
 from .types import (
     NEVER,
     Cut,
@@ -83,6 +83,9 @@ GATHERED_IDLE: Final = 96
 # or as soon as nothing has come for so long: callers who wait for each other's results all stand here by then.
 GATHER_PAUSE: Final = 250
 
+# Kinds of entries that a member may propose through another one; only leaders make the other kinds.
+_FORWARDED: Final = ("command", "session")
+
 # Scans for what has expired come at least this far apart.
 SCAN_INTERVAL: Final = 10_000
 
@@ -148,8 +151,17 @@ class Proposals:
         self.paused_until = 0
         for asked in self.asked.values():
             if asked.forwarded is not None and asked.forwarded[1] < term:
-                asked.deadline = answer_by if asked.deadline is None else min(asked.deadline, answer_by)
+                asked.deadline = _sooner(asked.deadline, answer_by)
                 self.earliest = min(self.earliest, answer_by)
+
+    def removed(self, answer_by: int) -> None:
+        """This node is no member any more: what it waits for comes soon, if at all."""
+        for asked in self.asked.values():
+            asked.deadline = _sooner(asked.deadline, answer_by)
+        for placed in self.placed.values():
+            placed.deadline = _sooner(placed.deadline, answer_by)
+        if self.asked or self.placed:
+            self.earliest = min(self.earliest, answer_by)
 
     def deadline(self, applying: int, *, leader_known: bool) -> int | None:
         """When `ask` or `expire` has something to do."""
@@ -213,7 +225,7 @@ class Proposals:
         if asked is None:
             return
         moving = why in {"not_leader", "transferring"}
-        if asked.copy is not None and moving and not closing and all(one.kind == "command" for one in asked.copy):
+        if asked.copy is not None and moving and not closing and all(one.kind in _FORWARDED for one in asked.copy):
             self.paused_until = again
             # Long since come: it waits out the pause, and gathers nothing.
             self.hold(0, 0, asked.copy, asked.waiter, asked.deadline)
@@ -305,8 +317,8 @@ class Proposals:
             found += [len(held.draft), _bytes(held.draft), *option(held.deadline)]
         found += [self.held_entries, self.gather_until, self.last_came, len(self.asked)]
         for request, asked in self.asked.items():
-            forwarded = (0,) if asked.forwarded is None else (1, *asked.forwarded)
-            found += [request, asked.copy is not None, asked.entries, *forwarded, *option(asked.deadline)]
+            found += [request, asked.copy is not None, asked.entries]
+            found += [*forwarding(asked.forwarded), *option(asked.deadline)]
         found.append(len(self.places))
         for key in self.places:
             placed = self.placed[key]
@@ -320,6 +332,10 @@ def _bytes(draft: Draft) -> int:
 
 def _fail(placed: Placed, failure: Failure) -> FailProposal:
     return FailProposal(placed.id if placed.begun else None, placed.waiter, failure)
+
+
+def _sooner(deadline: int | None, by: int) -> int:
+    return by if deadline is None else min(deadline, by)
 
 
 def _is_due(deadline: int | None, now: int) -> bool:

@@ -16,24 +16,26 @@ if TYPE_CHECKING:
 class Reader:
     """Who reads."""
 
-    __slots__ = ("deadline", "waiter")
+    __slots__ = ("deadline", "lease", "waiter")
 
-    def __init__(self, waiter: object, deadline: int | None) -> None:
+    def __init__(self, waiter: object, deadline: int | None, *, lease: bool) -> None:
         self.waiter = waiter
         self.deadline = deadline
+        self.lease = lease  # a lease is as good as a quorum's answer
 
 
 class Round:
     """Those who share one question to the leader."""
 
-    __slots__ = ("readers", "retry_at")
+    __slots__ = ("lease", "readers", "retry_at")
 
-    def __init__(self, readers: list[Reader], retry_at: int) -> None:
+    def __init__(self, readers: list[Reader], retry_at: int, *, lease: bool) -> None:
         self.readers = readers
+        self.lease = lease
         self.retry_at = retry_at
 
 
-# Rounds under way at once; what comes meanwhile shares the next one.
+# Rounds of a kind under way at once; what comes meanwhile shares the next one.
 MAX_ROUNDS: Final = 4
 # Scans for what has expired come at least this far apart.
 SCAN_INTERVAL: Final = 10_000
@@ -55,25 +57,31 @@ class Reads:
         rounds = sum(len(one.readers) for one in self.rounds.values())
         return len(self.waiting) + rounds + sum(len(readers) for readers in self.ready_at.values())
 
-    def wait(self, waiter: object, deadline: int | None) -> None:
+    def wait(self, waiter: object, deadline: int | None, *, lease: bool) -> None:
         """Takes one up."""
         if deadline is not None and deadline < self.earliest:
             self.earliest = deadline
-        self.waiting.append(Reader(waiter, deadline))
+        self.waiting.append(Reader(waiter, deadline, lease=lease))
 
-    def can_ask(self, now: int) -> bool:
+    def can_ask(self, now: int, *, lease: bool) -> bool:
         """Whether those who wait may be asked for."""
-        return bool(self.waiting) and len(self.rounds) < MAX_ROUNDS and now >= self.paused_until
+        return now >= self.paused_until and self._wants(lease=lease)
 
-    def ask(self, request: int, retry_at: int) -> None:
-        """All who wait share that round."""
-        self.rounds[request] = Round(self.waiting, retry_at)
-        self.waiting = []
+    def _wants(self, *, lease: bool) -> bool:
+        if not any(reader.lease == lease for reader in self.waiting):
+            return False
+        return sum(asked.lease == lease for asked in self.rounds.values()) < MAX_ROUNDS
+
+    def ask(self, request: int, retry_at: int, *, lease: bool) -> None:
+        """All readers of a kind that wait become one round."""
+        readers = [reader for reader in self.waiting if reader.lease == lease]
+        self.waiting = [reader for reader in self.waiting if reader.lease != lease]
+        self.rounds[request] = Round(readers, retry_at, lease=lease)
 
     def deadline(self, *, leader_known: bool) -> int | None:
         """When `ask` or `expire` has something to do."""
         due = min([self.earliest, *(one.retry_at for one in self.rounds.values())])
-        if leader_known and self.waiting and len(self.rounds) < MAX_ROUNDS:
+        if leader_known and (self._wants(lease=False) or self._wants(lease=True)):
             due = min(due, self.paused_until)
         return None if due == NEVER else due
 
@@ -149,15 +157,18 @@ class Reads:
 
     def numbers(self) -> list[int]:
         """For the digest."""
-        found = _deadlines(self.waiting)
+        found = _numbers(self.waiting)
         found.append(len(self.rounds))
         for request, asked in self.rounds.items():
-            found += [request, asked.retry_at, *_deadlines(asked.readers)]
+            found += [request, asked.lease, asked.retry_at, *_numbers(asked.readers)]
         found.append(len(self.ready_at))
         for index in sorted(self.ready_at):
-            found += [index, *_deadlines(self.ready_at[index])]
+            found += [index, *_numbers(self.ready_at[index])]
         return [*found, self.paused_until, self.earliest]
 
 
-def _deadlines(readers: list[Reader]) -> list[int]:
-    return [len(readers), *(number for reader in readers for number in option(reader.deadline))]
+def _numbers(readers: list[Reader]) -> list[int]:
+    found = [len(readers)]
+    for reader in readers:
+        found += [*option(reader.deadline), reader.lease]
+    return found

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
+from d_engine.pure.change import Change as MemberChange
+from d_engine.pure.change import ChangeError
 from d_engine.pure.configuration import Configuration
 from d_engine.pure.effect import Closed, Effect, Event, Fetch, Persist, PurgeLog, Restore, Send, SendSnapshot
 from d_engine.pure.entry import Draft, Entry
@@ -123,9 +125,34 @@ class Propose(NamedTuple):
     deadline: Micros | None = None
 
 
-class Read(NamedTuple):
-    """The local user reads what is acknowledged now."""
+Consistency: TypeAlias = Literal["linearizable", "lease", "eventual"]
+"""How fresh a read is.
 
+"linearizable": it sees everything acknowledged before the call, on any node; a quorum confirms that. "lease": the same, as long as clocks
+keep within the drift bound: a leader's lease is as good as a quorum's answer. "eventual": it sees what this node has applied.
+"""
+
+
+class Read(NamedTuple):
+    """The local user reads."""
+
+    waiter: object
+    deadline: Micros | None = None
+    consistency: Consistency = "linearizable"
+
+
+class Change(NamedTuple):
+    """The local user changes the membership, all of `changes` together."""
+
+    changes: tuple[MemberChange, ...]
+    waiter: object
+    deadline: Micros | None = None
+
+
+class Transfer(NamedTuple):
+    """The local user gives leadership away; None: to the best one."""
+
+    to: NodeId | None
     waiter: object
     deadline: Micros | None = None
 
@@ -212,6 +239,8 @@ DriverInput: TypeAlias = (
     Receive
     | Propose
     | Read
+    | Change
+    | Transfer
     | Snapshot
     | Persisted
     | PersistFailed
@@ -241,6 +270,12 @@ class Refused(NamedTuple):
     """Certainly not applied: the leader said so."""
 
     why: Refusal
+
+
+class ChangeRefused(NamedTuple):
+    """Certainly not made: the rules of changes say so."""
+
+    why: ChangeError
 
 
 class Overwritten(NamedTuple):
@@ -275,6 +310,7 @@ class Unknown(NamedTuple):
 Failure: TypeAlias = (
     NotLeader
     | Refused
+    | ChangeRefused
     | Overwritten
     | TooLargeToForward
     | Unknown
@@ -283,6 +319,7 @@ Failure: TypeAlias = (
         "apply_stopped",  # the state machine has stopped
         "snapshot_failed",  # the state could not be written
         "closed",  # the node is closed: certainly not applied
+        "removed",  # this node is no member any more: certainly not applied
     ]
 )
 
@@ -373,6 +410,20 @@ class EndSnapshot(NamedTuple):
     result: Index | Failure
 
 
+class EndChange(NamedTuple):
+    """A change of the membership has ended: with the members that it led to, committed, or with why it was not made."""
+
+    waiter: object
+    result: Configuration | Failure
+
+
+class EndTransfer(NamedTuple):
+    """A transfer of leadership has ended: with who leads now, or with why it was not made."""
+
+    waiter: object
+    result: NodeId | Failure
+
+
 class Forwarded(NamedTuple):
     """So many entries were passed on to that node."""
 
@@ -397,6 +448,8 @@ Action: TypeAlias = (
     | FailProposal
     | FailRead
     | EndSnapshot
+    | EndChange
+    | EndTransfer
     | Forwarded
     | ReadRound
     | Event
