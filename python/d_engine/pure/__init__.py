@@ -59,6 +59,7 @@ from .input import (
     Transfer,
     Unreachable,
 )
+from .log import Log
 from .message import (
     Accepted,
     Append,
@@ -81,6 +82,9 @@ from .message import (
     Vote,
     VoteReply,
 )
+from .quorum import VoteResult, committed_index, quorum, vote_result
+from .raft import Core, CoreStatus, ProgressStatus
+from .rng import SplitMix64
 from .types import (
     FetchId,
     GroupId,
@@ -119,6 +123,8 @@ __all__ = [
     "Configuration",
     "ConfigurationError",
     "Configured",
+    "Core",
+    "CoreStatus",
     "Demote",
     "Draft",
     "Effect",
@@ -138,6 +144,7 @@ __all__ = [
     "Incarnation",
     "Index",
     "Input",
+    "Log",
     "LogId",
     "Member",
     "MemberRole",
@@ -150,6 +157,7 @@ __all__ = [
     "Persisted",
     "PreVote",
     "PreVoteReply",
+    "ProgressStatus",
     "Promote",
     "Proposal",
     "Propose",
@@ -179,6 +187,7 @@ __all__ = [
     "SnapshotReply",
     "SnapshotSent",
     "SnapshotTaken",
+    "SplitMix64",
     "StaleSnapshot",
     "Start",
     "StorageStalled",
@@ -191,7 +200,11 @@ __all__ = [
     "Unreachable",
     "Vote",
     "VoteReply",
+    "VoteResult",
     "WallMicros",
     "WipedMember",
     "change",
+    "committed_index",
+    "quorum",
+    "vote_result",
 ]

@@ -120,7 +120,7 @@ class ReadReady(NamedTuple):
     """The read may be answered from a state that has applied this index."""
 
     id: RequestId
-    index: Index
+    index: Index  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 class Transferred(NamedTuple):
@@ -163,7 +163,7 @@ class Changed(NamedTuple):
 class Configured(NamedTuple):
     """A configuration took effect, or fell back; `index` is that of its entry."""
 
-    index: Index
+    index: Index  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
     configuration: Configuration
 
 

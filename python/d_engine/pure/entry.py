@@ -68,7 +68,7 @@ class RecordError(ValueError):
 class Entry(NamedTuple):
     """An entry with its place in the log."""
 
-    index: Index
+    index: Index  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
     term: Term
     kind: EntryKind
     time: WallMicros

@@ -179,7 +179,7 @@ class Applied(NamedTuple):
     """The state machine has applied everything up to here."""
 
     now: Micros
-    index: Index
+    index: Index  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 class ApplyStopped(NamedTuple):

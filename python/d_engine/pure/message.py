@@ -160,7 +160,7 @@ class ProposeReply(NamedTuple):
 
 
 class ReadIndex(NamedTuple):
-    """Which commit index must a read wait for (thesis 6.4)?
+    """The request for the commit index that a read must wait for (thesis 6.4).
 
     `id` is unique with sender and incarnation, and new on every retry. `lease`: the leader may answer by its lease.
     """

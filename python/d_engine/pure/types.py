@@ -59,7 +59,7 @@ class LogId(NamedTuple):
     """
 
     term: Term = 0
-    index: Index = 0
+    index: Index = 0  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 class HardState(NamedTuple):

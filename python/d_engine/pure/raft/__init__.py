@@ -1,0 +1,333 @@
+"""The core: one file for each part of the protocol, all on one state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from d_engine.pure.configurations import Configurations
+from d_engine.pure.durability import Durability
+from d_engine.pure.effect import Changed, Effect, Event, Refused, Reply, Send
+from d_engine.pure.input import (
+    Applied,
+    ApplyStopped,
+    ChangeMembers,
+    Close,
+    Fetched,
+    Input,
+    Persisted,
+    PersistFailed,
+    Propose,
+    Purge,
+    Read,
+    Receive,
+    Settings,
+    SnapshotReceived,
+    SnapshotSent,
+    SnapshotTaken,
+    Start,
+    Time,
+    Transfer,
+    Unreachable,
+)
+from d_engine.pure.log import Log
+from d_engine.pure.message import Body, Message, Refusal
+from d_engine.pure.progress import Window
+from d_engine.pure.rng import SplitMix64
+from d_engine.pure.types import (
+    FetchId,
+    HardState,
+    Incarnation,
+    Index,
+    LogId,
+    Micros,
+    NodeId,
+    RequestId,
+    Role,
+    Term,
+    Token,
+)
+
+from . import (
+    apply,
+    durable,
+    election,
+    leader,
+    membership,
+    proposals,
+    reads,
+    replication,
+    snapshots,
+    status,
+    terms,
+    transfer,
+)
+from .apply import Applying
+from .leader import Leadership
+from .replication import FetchFor
+from .status import CoreStatus, ProgressStatus
+from .transfer import Handover
+
+__all__ = ["Core", "CoreStatus", "ProgressStatus"]
+
+
+class Core:
+    """One member's protocol state. `step` is its only entrance; it never blocks and never fails.
+
+    The rules stand in the modules of this package, each a function of the core: terms (section 5.1), election (5.2, 5.4.1, thesis 9.6), leader
+    and follower (5.3, 5.4.2), replication (thesis 10.2.1), proposals, reads (thesis 6.4), apply, snapshots (section 7), transfer (thesis 3.10),
+    membership (section 6, thesis 4).
+    """
+
+    __slots__ = (
+        "apply_stopped",
+        "applying",
+        "closed",
+        "closing",
+        "commit",
+        "configurations",
+        "durability",
+        "election_at",
+        "fetches",
+        "group",
+        "heard",
+        "id",
+        "incarnation",
+        "leader",
+        "leadership",
+        "log",
+        "next_fetch",
+        "now",
+        "rest",
+        "rng",
+        "role",
+        "seen",
+        "sends",
+        "settings",
+        "shown",
+        "snapshot",
+        "storage_stalled",
+        "term",
+        "transfer",
+        "vote",
+        "votes",
+        "wall",
+        "window",
+        "wiped",
+        "withhold_until",
+    )
+
+    def __init__(self, now: Micros, settings: Settings, start: Start) -> None:
+        """A member as it comes up from its storage. Gives out no effects: step a `Time` first."""
+        covered = start.snapshot.index if start.snapshot is not None else 0
+        self.id = start.id
+        self.incarnation = start.incarnation
+        self.group = start.group
+        self.settings = settings
+        self.window = Window(settings.max_inflight_messages, settings.max_inflight_bytes)
+        self.rng = SplitMix64(start.seed)
+        self.now = now
+        self.wall = 0
+
+        # What must be on disk before anybody hears of it (figure 2: persistent state).
+        self.term: Term = start.hard_state.term
+        self.vote: NodeId | None = start.hard_state.vote
+        self.log = Log(start.purged, start.last, start.term_runs, start.last_time, settings.tail_bytes)
+        self.durability = Durability()
+        self.configurations = Configurations(start.configurations)
+
+        # What this node is. `votes` belong to a pre-candidate or candidate, `leadership` to a leader.
+        self.role: Role = "follower"
+        self.leader: NodeId | None = None
+        self.votes: dict[NodeId, bool] = {}
+        self.leadership: Leadership | None = None
+
+        self.commit: Index = min(max(start.applied, covered, start.purged.index), start.last)
+        self.configurations.committed(self.commit)
+        self.snapshot: LogId | None = start.snapshot
+        self.applying = Applying(max(start.applied, covered))
+
+        # The leader that was heard last, and when: it may rely on this node for a while, whatever happens here.
+        self.heard: tuple[NodeId, Micros] | None = None
+        # Before this moment no vote is given: a lease of before the restart may still run.
+        self.withhold_until: Micros = now + self.configurations.current.min_election_timeout
+        # When a node that hears no leader campaigns.
+        self.election_at: Micros = now
+        # The data directories that voters showed in this election; members that were reported as wiped, with what they showed last.
+        self.seen: dict[NodeId, Incarnation] = {}
+        self.wiped: dict[NodeId, Incarnation] = {}
+        # Leadership that is being given away; outlives it until the next leader is known.
+        self.transfer: Handover | None = None
+
+        self.next_fetch: FetchId = 1
+        self.fetches: dict[FetchId, FetchFor] = {}
+
+        self.apply_stopped = False
+        self.storage_stalled = False
+        self.closing = False
+        self.closed = False
+
+        # What of this step is to be done, but for storage.
+        self.shown: tuple[Role, Term, NodeId | None] = ("follower", self.term, None)
+        self.sends: list[Message] = []
+        self.rest: list[Effect] = []
+
+        election.reset_election_timer(self)
+        if self.alone():
+            # Nobody can hold a lease against the only voter.
+            self.withhold_until = self.election_at = now
+        else:
+            self.election_at = max(self.election_at, self.withhold_until)
+
+    def step(self, given: Input) -> list[Effect]:
+        """Takes one input and says what is to be done, in order. `now` may stand still, but does not go back."""
+        if self.closed:
+            return []
+        self.now = max(self.now, given.now)
+        _TAKE[type(given)](self, given)
+        return self._finish()
+
+    def deadline(self) -> Micros | None:
+        """The moment at which `Time` must be stepped at the latest."""
+        if self.closed:
+            return None
+        deadlines: list[Micros] = []
+        if self.leadership is not None:
+            deadlines.append(leader.leader_deadline(self, self.leadership))
+        elif election.may_campaign(self):
+            deadlines.append(self.election_at)
+        oldest = self.durability.oldest()
+        if oldest is not None and not self.storage_stalled:
+            deadlines.append(oldest + self.settings.storage_stall_timeout)
+        if self.transfer is not None:
+            deadlines.append(self.transfer.deadline)
+        return min(deadlines) if deadlines else None
+
+    def status(self) -> CoreStatus:
+        """Everything worth showing."""
+        return status.status(self)
+
+    def matched(self, node: NodeId) -> Index | None:
+        """Up to where that follower is known to hold this leader's log; `None`: this node does not lead, or has no such follower."""
+        follower = self.leadership.followers.get(node) if self.leadership is not None else None
+        return follower.matched if follower is not None else None
+
+    def _finish(self) -> list[Effect]:
+        """Settles what follows from this step, and orders the effects: storage first, then peers, then the rest."""
+        if self.leadership is not None:
+            leader.advance_commit(self, self.leadership)
+            transfer.advance_transfer(self, self.leadership)
+            reads.start_read_round(self, self.leadership)
+            replication.replicate_all(self, self.leadership)
+        apply.advance_apply(self)
+        self.log.trim()
+        effects: list[Effect] = []
+        if self.durability.staged:
+            effects.append(self.durability.flush(self.log.last, self.now))
+        if self.sends:
+            effects += [Send(message) for message in self.sends]
+            self.sends.clear()
+        if self.rest:
+            effects += self.rest
+            self.rest.clear()
+        if self.shown != (self.role, self.term, self.leader):
+            self.shown = (self.role, self.term, self.leader)
+            effects.append(Changed(self.role, self.term, self.leader))
+        return effects
+
+    # What the rules share.
+
+    def reply(self, reply: Reply) -> None:
+        """Answers a request of the local user."""
+        self.rest.append(reply)
+
+    def event(self, event: Event) -> None:
+        """Tells something worth knowing."""
+        self.rest.append(event)
+
+    def refuse(self, request: RequestId, why: Refusal) -> None:
+        """Answers that a proposal or a read was not taken."""
+        self.rest.append(Refused(request, why))
+
+    def send(self, to: NodeId, body: Body) -> None:
+        """Sends a message of the current term, which must be durable before anybody hears of it."""
+        self.send_in(self.term, to, body, self.durability.hard_state_token)
+
+    def send_after(self, to: NodeId, body: Body, token: Token) -> None:
+        """Sends a message that waits for `token` too, if that is not 0."""
+        self.send_in(self.term, to, body, max(token, self.durability.hard_state_token))
+
+    def send_in(self, term: Term, to: NodeId, body: Body, token: Token) -> None:
+        """Sends a message of that term once `token` is durable."""
+        message = Message(self.id, self.incarnation, to, term, body)
+        if token:
+            self.durability.withhold(token, message)
+        elif to == self.id:
+            terms.receive(self, message)
+        else:
+            self.sends.append(message)
+
+    def send_plain(self, to: NodeId, body: Body) -> None:
+        """Sends what belongs to no term, and so never waits: the newest term may not be durable, and must not show."""
+        self.send_in(0, to, body, 0)
+
+    def hard_state_changed(self) -> None:
+        """Term or vote are to be written."""
+        self.durability.stage_hard_state(HardState(self.term, self.vote))
+
+    def alone(self) -> bool:
+        """Whether this node is the only voter."""
+        configurations = self.configurations
+        return configurations.voters == (self.id,) and all(node == self.id for node in configurations.outgoing)
+
+
+def _time(core: Core, given: Time) -> None:
+    core.wall = given.wall
+    transfer.check_stall(core)
+    transfer.check_transfer_deadline(core)
+    if core.leadership is not None:
+        leader.leader_timers(core, core.leadership)
+    elif core.now >= core.election_at and election.may_campaign(core):
+        election.pre_campaign(core)
+
+
+def _receive(core: Core, given: Receive) -> None:
+    core.wall = given.wall
+    terms.receive_from_peer(core, given.message)
+
+
+def _propose(core: Core, given: Propose) -> None:
+    core.wall = given.wall
+    for request, draft in given.batches:
+        proposals.propose(core, request, draft)
+
+
+def _change(core: Core, given: ChangeMembers) -> None:
+    core.wall = given.wall
+    membership.change_members(core, given.id, given.changes)
+
+
+def _applied(core: Core, given: Applied) -> None:
+    core.applying.report(given.index)
+
+
+# Nothing that a node with a failed storage says from then on could be kept: it falls silent.
+_TAKE: Final[dict[type[Input], Callable[[Core, Any], None]]] = {
+    Time: _time,
+    Receive: _receive,
+    Propose: _propose,
+    Read: lambda core, given: reads.read(core, given.id, lease=given.lease),
+    ChangeMembers: _change,
+    Transfer: lambda core, given: transfer.ask_transfer(core, given.id, given.to),
+    Persisted: lambda core, given: durable.persisted(core, given.token),
+    PersistFailed: lambda core, _: transfer.fail(core),
+    Fetched: lambda core, given: replication.fetched(core, given.id, given.entries),
+    Applied: _applied,
+    ApplyStopped: lambda core, _: apply.stop_apply(core),
+    SnapshotTaken: lambda core, given: snapshots.snapshot_taken(core, given.last),
+    Purge: lambda core, given: snapshots.purge(core, given.upto),
+    SnapshotReceived: snapshots.snapshot_received,
+    SnapshotSent: lambda core, given: snapshots.snapshot_sent(core, given.to, given.delivered),
+    Unreachable: lambda core, given: replication.unreachable(core, given.node),
+    Close: lambda core, given: transfer.close(core, handover=given.handover),
+}

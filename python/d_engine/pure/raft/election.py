@@ -1,0 +1,169 @@
+"""Elections: PreVote, votes, and when they are withheld (sections 5.2 and 5.4.1, thesis 6.4 and 9.6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from d_engine.pure.message import Message, PreVote, PreVoteReply, Vote, VoteReply
+from d_engine.pure.quorum import VoteResult, vote_result
+from d_engine.pure.types import U64, Incarnation, LogId, Micros, NodeId, Term
+
+from . import leader, terms
+
+if TYPE_CHECKING:
+    from . import Core
+
+
+def reset_election_timer(core: Core) -> None:
+    """Draws a new election timeout, from now on."""
+    low, high = core.settings.election_timeout
+    core.election_at = core.now + core.rng.between(low, high)
+
+
+def may_campaign(core: Core) -> bool:
+    """Whether this node could lead."""
+    if core.apply_stopped or core.storage_stalled or core.closing:
+        return False
+    member = core.configurations.members.get(core.id)
+    if member is None:
+        return core.id in core.configurations.outgoing
+    # On another disk than the one that the cluster knows, nobody counts its messages, not even itself.
+    return (
+        (member.role == "voter" or (member.role == "learner" and core.id in core.configurations.outgoing))
+        and (member.incarnation is None or member.incarnation == core.incarnation)
+    )  # fmt: skip
+
+
+def pre_campaign(core: Core) -> None:
+    """Would we be elected? Nothing changes yet, so that a cut-off node does not push up the others' terms (thesis 9.6)."""
+    terms.become_follower(core, None)
+    reset_election_timer(core)
+    core.seen.clear()
+    core.seen[core.id] = core.incarnation
+    core.role = "pre_candidate"
+    core.votes = {core.id: True}
+    last = core.log.last_id()
+    token = core.durability.hard_state_token
+    for voter in other_voters(core):
+        core.send_in(core.term + 1, voter, PreVote(last), token)
+    _count_pre_votes(core)
+
+
+def campaign(core: Core, *, transfer: bool) -> None:
+    """Asks for votes. The requests, and the vote for itself, wait until the term is on disk."""
+    terms.enter_term(core, core.term + 1, core.id)
+    reset_election_timer(core)
+    if transfer:
+        core.seen.clear()
+    core.seen[core.id] = core.incarnation
+    core.role = "candidate"
+    core.votes = {}
+    last = core.log.last_id()
+    for voter in other_voters(core):
+        core.send(voter, Vote(last, transfer))
+    core.send(core.id, VoteReply(granted=True))
+
+
+def withholds_vote(core: Core, candidate: NodeId) -> bool:
+    """Whether votes are refused because a leader is there, or may still rely on this node (thesis 6.4)."""
+    if core.role == "leader":
+        until = lease_until(core)
+        return until is not None and core.now < until
+    if core.heard is not None:
+        known, heard = core.heard
+        # A leader that has stepped down may be elected again at once (hashicorp #606).
+        if known != candidate and core.now < heard + core.configurations.current.min_election_timeout:
+            return True
+    return core.now < core.withhold_until
+
+
+def pre_vote_asked(core: Core, sender: NodeId, term: Term, last: LogId) -> None:
+    """Answers whether this node would vote, if it may answer at all."""
+    if withholds_vote(core, sender):
+        return
+    if term > core.term and last >= core.log.last_id():
+        # In the term that was asked for: this node has not entered it and promises nothing.
+        core.send_in(term, sender, PreVoteReply(granted=True), core.durability.hard_state_token)
+    else:
+        core.send(sender, PreVoteReply(granted=False))
+
+
+def pre_vote_granted(core: Core, sender: NodeId, term: Term, incarnation: Incarnation) -> None:
+    """That member would vote for this node in `term`."""
+    if term == core.term + 1 and core.role == "pre_candidate":
+        core.votes[sender] = True
+        core.seen[sender] = incarnation
+        _count_pre_votes(core)
+
+
+def pre_vote_refused(core: Core, sender: NodeId) -> None:
+    """That member would not."""
+    if core.role == "pre_candidate":
+        core.votes[sender] = False
+        _count_pre_votes(core)
+
+
+def _count_pre_votes(core: Core) -> None:
+    result = _tally(core)
+    if result == "won":
+        campaign(core, transfer=False)
+    elif result == "lost":
+        terms.become_follower(core, None)
+
+
+def vote_asked(core: Core, sender: NodeId, last: LogId, *, transfer: bool) -> None:
+    """The vote of this term, once: to a candidate whose log is at least as up-to-date (section 5.4.1)."""
+    free = core.leader is None and core.vote is None
+    withheld = not transfer and withholds_vote(core, sender)
+    if core.vote == sender:
+        core.send(sender, VoteReply(granted=True))
+    elif free and not withheld and last >= core.log.last_id():
+        # Whoever was asking for itself gives way.
+        terms.become_follower(core, None)
+        core.vote = sender
+        core.hard_state_changed()
+        reset_election_timer(core)
+        core.send(sender, VoteReply(granted=True))
+    else:
+        core.send(sender, VoteReply(granted=False))
+
+
+def vote_replied(core: Core, message: Message, *, granted: bool) -> None:
+    """That member has voted for this node in this term, or not."""
+    if core.role != "candidate":
+        return
+    core.votes[message.sender] = granted
+    if granted:
+        core.seen[message.sender] = message.incarnation
+    result = _tally(core)
+    if result == "won":
+        leader.become_leader(core)
+    elif result == "lost":
+        terms.become_follower(core, None)
+
+
+def _tally(core: Core) -> VoteResult:
+    """While the configuration lacks a voter's incarnation, that voter could be a wiped one, and a quorum without it could be one that has
+    forgotten: every voter must grant."""
+    configurations, votes = core.configurations, core.votes
+    if not configurations.current.unknown_voters():
+        return vote_result(votes, configurations.voters, configurations.outgoing)
+    answers = [votes.get(voter) for voter in configurations.voters + configurations.outgoing]
+    if False in answers:
+        return "lost"
+    return "pending" if None in answers else "won"
+
+
+def other_voters(core: Core) -> list[NodeId]:
+    """All that vote, in either half, but for this node; ascending."""
+    return sorted({*core.configurations.voters, *core.configurations.outgoing} - {core.id})
+
+
+def lease_until(core: Core) -> Micros | None:
+    """Until when this leader may answer reads by its lease (thesis 6.4.1); `None` if it has none."""
+    leadership = core.leadership
+    if leadership is None or core.storage_stalled or leadership.handed_over or leadership.confirmed_at is None:
+        return None
+    minimum = core.configurations.current.min_election_timeout
+    drift = -(-min(minimum * core.settings.drift_ppm, U64) // 1_000_000)
+    return leadership.confirmed_at + minimum - min(drift, minimum)

@@ -1,0 +1,83 @@
+"""What a follower does with a leader's messages (section 5.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from d_engine.pure.entry import Entry
+from d_engine.pure.message import Accepted, HeartbeatReply, Rejected
+from d_engine.pure.types import Index, LogId, NodeId
+
+from . import leader
+
+if TYPE_CHECKING:
+    from . import Core
+
+
+def append(core: Core, sender: NodeId, prev: LogId, commit: Index, entries: tuple[Entry, ...]) -> None:
+    """AppendEntries: takes what is new, if what stands before it is here."""
+    if _overfull(core):
+        return
+    log = core.log
+    end = prev.index + len(entries)
+    # What is committed here stands in every later leader's log (section 5.4.3): it cannot conflict, need not be looked at (it may be purged), and
+    # is never cut.
+    settled = core.commit - prev.index
+    if settled > 0:
+        entries = entries[settled:]
+    elif not log.holds(prev.index, prev.term):
+        core.send(sender, Rejected(prev.index, log.agreement(prev)))
+        return
+    if entries and entries[0].index <= log.last:
+        known = 0
+        for entry in entries:
+            if not log.holds(entry.index, entry.term):
+                break
+            known += 1
+        entries = entries[known:]
+    if entries:
+        # Only a real conflict cuts the log: a late or shorter append must not (CCF #5991).
+        if entries[0].index <= log.last:
+            _truncate(core, entries[0].index)
+        leader.take_entries(core, entries)
+    if commit > core.commit:
+        _learn_commit(core, min(commit, end))
+    # Never beyond what this append has shown to match (CCF #6001).
+    accept(core, sender, end)
+
+
+def heartbeat(core: Core, sender: NodeId, round_: int, commit: Index) -> None:
+    """The leader leads, and tells its commit index."""
+    _learn_commit(core, commit)
+    if round_ > 0:
+        answer_heartbeat(core, sender, round_)
+
+
+def answer_heartbeat(core: Core, sender: NodeId, round_: int) -> None:
+    """Without waiting for any disk but that of the term."""
+    core.send(sender, HeartbeatReply(round_, core.log.last, core.apply_stopped))
+
+
+def accept(core: Core, sender: NodeId, matched: Index) -> None:
+    """Acknowledges a matching prefix as soon as it is on disk."""
+    core.send_after(sender, Accepted(matched), core.durability.token_for(matched, core.log.durable))
+
+
+def _learn_commit(core: Core, commit: Index) -> None:
+    commit = min(commit, core.log.last)
+    if commit > core.commit:
+        core.commit = commit
+        core.configurations.committed(commit)
+
+
+def _truncate(core: Core, start: Index) -> None:
+    core.log.truncate(start)
+    core.durability.stage_truncation(start)
+    if core.configurations.truncate(start):
+        leader.configured(core)
+
+
+def _overfull(core: Core) -> bool:
+    """The disk does not keep up with the leader's window: lost messages are its back-pressure."""
+    settings = core.settings
+    return core.log.volatile_bytes > 2 * max(settings.max_inflight_bytes, settings.max_append_bytes)

@@ -1,0 +1,66 @@
+"""Linearizable reads on the leader and, through it, on followers (thesis 6.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from d_engine.pure.effect import ReadReady
+from d_engine.pure.message import ReadIndex, ReadIndexReply, Refusal
+from d_engine.pure.reads import Asker
+from d_engine.pure.types import Index, NodeId, RequestId
+
+from . import leader
+
+if TYPE_CHECKING:
+    from . import Core
+    from .leader import Leadership
+
+
+def read(core: Core, request: RequestId, *, lease: bool) -> None:
+    """The local user's read."""
+    if core.leadership is not None:
+        _ask_read(core, (core.id, request), lease=lease)
+    elif core.leader is not None and not core.closing:
+        core.send_plain(core.leader, ReadIndex(request, lease))
+    else:
+        core.refuse(request, "closing" if core.closing else "not_leader")
+
+
+def remote_read(core: Core, sender: NodeId, request: RequestId, *, lease: bool) -> None:
+    """A follower's user's read."""
+    _ask_read(core, (sender, request), lease=lease)
+
+
+def read_replied(core: Core, request: RequestId, result: Index | Refusal) -> None:
+    """What the leader answers."""
+    if isinstance(result, str):
+        core.refuse(request, result)
+    else:
+        core.reply(ReadReady(request, result))
+
+
+def _ask_read(core: Core, asker: Asker, *, lease: bool) -> None:
+    _ = lease
+    if core.leadership is None:
+        answer_read(core, asker, "not_leader")
+    elif not core.leadership.reads.ask(asker):
+        answer_read(core, asker, "overloaded")
+
+
+def start_read_round(core: Core, leadership: Leadership) -> None:
+    """Starts a round for the reads that wait, unless one is under way: they go with the next. Never before the term's first commit, since until
+    then the commit index may lag behind what earlier leaders acknowledged."""
+    if leadership.reads.want_round() and core.commit >= leadership.first:
+        leader.start_round(core, leadership)
+
+
+def answer_read(core: Core, asker: Asker, result: Index | Refusal) -> None:
+    """To whoever asked."""
+    node, request = asker
+    if node == core.id:
+        return read_replied(core, request, result)
+    follower = core.leadership.followers.get(node) if core.leadership is not None else None
+    if follower is not None and isinstance(result, int):
+        follower.awaited = max(follower.awaited, result)
+    core.send_plain(node, ReadIndexReply(request, result))
+    return None

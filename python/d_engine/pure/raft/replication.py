@@ -1,0 +1,132 @@
+"""Replication: probe, replicate, snapshot (section 5.3, thesis 10.2.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from d_engine.pure.effect import Fetch, SendSnapshot
+from d_engine.pure.entry import HEADER_BYTES, Entry
+from d_engine.pure.message import Append
+from d_engine.pure.progress import Progress
+from d_engine.pure.types import FetchId, Index, LogId, NodeId
+
+from . import apply, leader
+
+if TYPE_CHECKING:
+    from . import Core
+    from .leader import Leadership
+
+FetchFor: TypeAlias = NodeId
+"""What a log read was for: a follower's number, or `APPLY`."""
+APPLY: Final[FetchFor] = 0
+"""For the local state machine."""
+
+
+def replicate_all(core: Core, leadership: Leadership) -> None:
+    """Sends every follower what its window has room for, and the commit index to those who wait for it."""
+    for node, follower in leadership.followers.items():
+        while _replicate(core, node, follower):
+            pass
+    leader.tell_commit(core, leadership, _is_awaited)
+
+
+def _is_awaited(follower: Progress) -> bool:
+    return follower.awaited > follower.commit_told
+
+
+def _replicate(core: Core, node: NodeId, follower: Progress) -> bool:
+    """Sends one append if there is one to send; says whether another may follow."""
+    if not follower.ready(core.window):
+        return False
+    log, next_ = core.log, follower.next
+    if next_ > log.last:
+        # Nothing new: only a probe asks whether the logs match so far.
+        return follower.flow == "probe" and send_append(core, node, follower, next_ - 1, ())
+    found = log.slice(next_, log.last, core.settings.max_append_bytes)
+    if isinstance(found, tuple):
+        return send_append(core, node, follower, next_ - 1, found)
+    if isinstance(found, int):
+        # On disk. One read a follower, even if what it was for has changed: a disk that hangs must not collect wishes.
+        if node not in core.fetches.values():
+            follower.fetch = fetch(core, node, next_, found, core.settings.max_append_bytes)
+    elif follower.heard is not None and core.snapshot is not None:
+        # Purged. A whole snapshot is worth sending only to somebody who is there.
+        follower.needs_snapshot()
+        core.rest.append(SendSnapshot(node, log.purged.index))
+    return False
+
+
+def send_append(core: Core, node: NodeId, follower: Progress, prev: Index, entries: tuple[Entry, ...]) -> bool:
+    """Sends that follower what stands behind `prev`; `False`: what stands there is purged."""
+    term = core.log.term(prev)
+    if term is None:
+        return False
+    last = entries[-1].index if entries else prev
+    follower.sent(last, sum([HEADER_BYTES + len(entry.data) for entry in entries]))
+    told = min(core.commit, last)
+    follower.commit_told = max(follower.commit_told, told)
+    core.send(node, Append(LogId(term, prev), core.commit, entries))
+    return True
+
+
+def append_accepted(core: Core, sender: NodeId, matched: Index) -> None:
+    """That follower holds the log, durably, up to `matched`."""
+    follower = _heard_follower(core, sender)
+    # Beyond our log: not an answer to anything we sent.
+    if follower is not None and matched <= core.log.last:
+        follower.accepted(matched)
+
+
+def append_rejected(core: Core, sender: NodeId, prev: Index, hint: LogId) -> None:
+    """That follower does not hold what stands at `prev`."""
+    follower = _heard_follower(core, sender)
+    if follower is not None:
+        # The newest of our entries with a term not beyond theirs: one round skips a whole term of ours too.
+        retry = min(core.log.agreement(hint).index, hint.index)
+        follower.rejected(prev, retry)
+
+
+def _heard_follower(core: Core, sender: NodeId) -> Progress | None:
+    follower = core.leadership.followers.get(sender) if core.leadership is not None else None
+    if follower is not None:
+        follower.heard = core.now
+    return follower
+
+
+def unreachable(core: Core, peer: NodeId) -> None:
+    """The transport has lost that member."""
+    follower = core.leadership.followers.get(peer) if core.leadership is not None else None
+    if follower is not None:
+        follower.lost()
+
+
+def fetch(core: Core, purpose: FetchFor, lo: Index, hi: Index, max_bytes: int) -> FetchId:
+    """Asks for entries that are not in memory."""
+    number = core.next_fetch
+    core.next_fetch = number + 1
+    core.fetches[number] = purpose
+    core.rest.append(Fetch(number, lo, hi, max_bytes))
+    return number
+
+
+def fetched(core: Core, number: FetchId, entries: tuple[Entry, ...] | None) -> None:
+    """Storage has read them; `None`: purged meanwhile."""
+    purpose = core.fetches.pop(number, None)
+    if purpose is None:
+        return None
+    if purpose == APPLY:
+        return apply.apply_fetched(core, entries or ())
+    follower = core.leadership.followers.get(purpose) if core.leadership is not None else None
+    # What was asked for on behalf of an earlier probe is of no use any more.
+    if follower is None or follower.fetch != number:
+        return None
+    follower.fetch = None
+    # Of what is purged meanwhile, `replicate` will see that it is.
+    if entries and entries[0].index == follower.next:
+        send_append(core, purpose, follower, follower.next - 1, entries)
+    return None
+
+
+def forget_fetches(core: Core, *, for_apply: bool) -> None:
+    """What was asked for on behalf of the state machine, or of the followers, is not wanted any more."""
+    core.fetches = {number: purpose for number, purpose in core.fetches.items() if (purpose == APPLY) is not for_apply}
