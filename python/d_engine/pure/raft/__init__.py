@@ -50,6 +50,7 @@ from d_engine.pure.types import (
 
 from . import (
     apply,
+    digest,
     durable,
     election,
     leader,
@@ -206,6 +207,10 @@ class Core:
     def status(self) -> CoreStatus:
         """Everything worth showing."""
         return status.status(self)
+
+    def digest(self) -> bytes:
+        """32 bytes that this core has in common with every other one that took the same inputs."""
+        return digest.digest(self)
 
     def matched(self, node: NodeId) -> Index | None:
         """Up to where that follower is known to hold this leader's log; `None`: this node does not lead, or has no such follower."""
