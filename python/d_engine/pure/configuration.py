@@ -33,7 +33,8 @@ class Member(NamedTuple):
 
     `address` is `host:port` where other members reach it, `client_address` where clients do, if that is another one; `priority` is the
     preference as a leader; `auto_promote`: a learner becomes a voter by itself once it has caught up; `incarnation` is the data directory
-    that it started with, `None` until a leader has recorded it; `leaving`: in a joint configuration, a member of the old half alone.
+    that it started with, `None` until a leader has recorded it; `leaving`: it is no part of the new half of a joint configuration, so it
+    votes in the old half, if there, and goes with it.
     """
 
     id: NodeId
@@ -44,6 +45,10 @@ class Member(NamedTuple):
     auto_promote: bool = True
     incarnation: Incarnation | None = None
     leaving: bool = False
+
+    def votes(self) -> bool:
+        """Whether it votes in the new half."""
+        return self.role != "learner" and not self.leaving
 
 
 class Configuration(NamedTuple):
@@ -60,7 +65,7 @@ class Configuration(NamedTuple):
 
     def voters(self) -> tuple[NodeId, ...]:
         """The voters of the active (in a joint phase: the incoming) half, ascending. Witnesses vote."""
-        return tuple(member.id for member in self.members if member.role != "learner")
+        return tuple(member.id for member in self.members if member.votes())
 
     def member(self, node: NodeId) -> Member | None:
         """The member of that number."""
@@ -72,15 +77,29 @@ class Configuration(NamedTuple):
     def is_voter(self, node: NodeId) -> bool:
         """Whether that node votes, in either half."""
         member = self.member(node)
-        return (member is not None and member.role != "learner") or node in self.outgoing
+        return (member is not None and member.votes()) or node in self.outgoing
 
     def is_joint(self) -> bool:
         """Whether two halves are in force."""
         return bool(self.outgoing)
 
+    def incoming(self) -> Configuration:
+        """What follows a joint phase: the new half alone."""
+        return self._replace(members=tuple(member for member in self.members if not member.leaving), outgoing=())
+
+    def is_unformed(self) -> bool:
+        """Whether no voter of it was ever seen: the initial one, until the first leader has recorded them all."""
+        voters = [member for member in self.members if member.votes() or member.id in self.outgoing]
+        return all(member.incarnation is None for member in voters)
+
+    def is_recorded(self, node: NodeId) -> bool:
+        """Whether that member's data directory is recorded. Until then nothing that it grants or acknowledges counts."""
+        member = self.member(node)
+        return member is not None and member.incarnation is not None
+
     def unknown_voters(self) -> tuple[NodeId, ...]:
         """Voters whose incarnation no leader has recorded."""
-        return tuple(member.id for member in self.members if member.role != "learner" and member.incarnation is None)
+        return tuple(member.id for member in self.members if member.votes() and member.incarnation is None)
 
     def __str__(self) -> str:
         members = ", ".join(

@@ -53,9 +53,9 @@ REFUSALS: dict[Refusal, str] = {
     "apply_stopped": "the leader's state machine has stopped",
     "no_successor": "no voter can take over",
     "closing": "the node is closing",
-    "unknown_member": "no member has that number",
-    "not_a_voter": "that member does not vote",
-    "too_far_behind": "that member is too far behind, or has not been heard",
+    "unknown_member": "that node is no member",
+    "not_a_voter": "that member is no voter that could lead",
+    "too_far_behind": "that member is too far behind",
 }
 """In words."""
 

@@ -25,13 +25,13 @@ def may_campaign(core: Core) -> bool:
     if core.apply_stopped or core.storage_stalled or core.closing:
         return False
     member = core.configurations.members.get(core.id)
-    if member is None:
-        return core.id in core.configurations.outgoing
+    if member is None or not member.votes():
+        if core.id not in core.configurations.outgoing:
+            return False
+        if member is None:
+            return True
     # On another disk than the one that the cluster knows, nobody counts its messages, not even itself.
-    return (
-        (member.role == "voter" or (member.role == "learner" and core.id in core.configurations.outgoing))
-        and (member.incarnation is None or member.incarnation == core.incarnation)
-    )  # fmt: skip
+    return member.role != "witness" and (member.incarnation is None or member.incarnation == core.incarnation)
 
 
 def pre_campaign(core: Core) -> None:
