@@ -2,6 +2,7 @@
 
 from d_engine import pure
 from d_engine.pure import driver as d
+from d_engine.pure.configuration import encode
 from d_engine.pure.entry import Proposal
 
 SETTINGS = d.DriverSettings(
@@ -76,6 +77,15 @@ class World:
     def read(self, waiter, span):
         self.handle(d.Read(waiter, self.now + span))
 
+    def lease_read(self, waiter, span):
+        self.handle(d.Read(waiter, self.now + span, "lease"))
+
+    def change(self, waiter, span):
+        self.handle(d.Change((pure.Remove(3),), waiter, self.now + span))
+
+    def transfer(self, waiter, to, span):
+        self.handle(d.Transfer(to, waiter, self.now + span))
+
     def change_leader(self, leader):
         self.script.leader = leader
         self.feed(pure.Changed("follower", 3, leader))
@@ -95,7 +105,11 @@ def _input(told):
         case pure.Propose():
             return f"propose {[(request, len(draft)) for request, draft in told.batches]}"
         case pure.Read():
-            return f"read {told.id}"
+            return f"{'lease ' if told.lease else ''}read {told.id}"
+        case pure.ChangeMembers():
+            return f"change {told.id} {list(told.changes)}"
+        case pure.Transfer():
+            return f"transfer {told.id} {told.to}"
         case pure.Purge():
             return f"purge {told.upto}"
         case pure.Close():
@@ -121,6 +135,10 @@ def _action(action):
             return f"query {action.waiter} at {action.index}"
         case d.EndSnapshot():
             return f"snapshot {action.waiter}: {action.result}"
+        case d.EndChange():
+            return f"change {action.waiter}: {action.result!s}"
+        case d.EndTransfer():
+            return f"transfer {action.waiter}: {action.result}"
         case d.TakeSnapshot():
             return "take a snapshot"
         case pure.Restore():
@@ -146,6 +164,11 @@ def _piece(wanted):
 
 def entries(first, count, term):
     return tuple(pure.Entry(index, term, "command", 1, 0, 0, 0, b"x") for index in range(first, first + count))
+
+
+def configured(index, term, outgoing=()):
+    """An entry that changes the members; joint with `outgoing`."""
+    return pure.Entry(index, term, "configuration", 1, 0, 0, 0, encode(pure.Configuration((), outgoing)))
 
 
 def proposed(request, index, term):

@@ -123,7 +123,7 @@ class Changes:
         asked = self.asked.pop(request, None)
         if asked is None:
             return
-        if why.kind in {"not_leader", "not_ready", "transferring"} and not closing:
+        if why.kind in {"not_leader", "not_ready", "transferring", "in_flight"} and not closing:
             self.paused_until = again
             self.held.append(Held(asked.changes, why, asked.waiter, asked.deadline))
         else:
