@@ -93,6 +93,36 @@ impl Configuration {
         !self.outgoing.is_empty()
     }
 
+    /// Records a member's data directory, if none is and if that is safe: a vote that it gave in the old half, before it was told
+    /// apart from its former self, may be forgotten. Says whether it did.
+    pub fn record(&mut self, id: NodeId, incarnation: Incarnation) -> bool {
+        if self.outgoing.contains(&id) {
+            return false;
+        }
+        let unknown = self.member_mut(id).filter(|member| member.incarnation.is_none());
+        unknown.is_some_and(|member| member.incarnation.replace(incarnation).is_none())
+    }
+
+    /// What follows a joint phase: the new half alone.
+    #[must_use]
+    pub fn incoming(&self) -> Self {
+        let members = self.members.iter().filter(|member| !member.leaving).cloned().collect();
+        Self { members, outgoing: Vec::new(), min_election_timeout: self.min_election_timeout }
+    }
+
+    /// Whether no voter of it was ever seen: the initial one, until the first leader has recorded them all.
+    #[must_use]
+    pub fn is_unformed(&self) -> bool {
+        let votes = |member: &&Member| member.votes() || self.outgoing.contains(&member.id);
+        self.members.iter().filter(votes).all(|member| member.incarnation.is_none())
+    }
+
+    /// Whether that member's data directory is recorded. Until then nothing that it grants or acknowledges counts.
+    #[must_use]
+    pub fn is_recorded(&self, id: NodeId) -> bool {
+        self.member(id).is_some_and(|member| member.incarnation.is_some())
+    }
+
     /// Voters whose incarnation no leader has recorded.
     pub fn unknown_voters(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.members.iter().filter(|member| member.votes() && member.incarnation.is_none()).map(|member| member.id)

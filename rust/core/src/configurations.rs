@@ -43,6 +43,11 @@ impl Configurations {
         self.newest().0
     }
 
+    /// All that may still be in force: the newest one that is committed, and those after it.
+    pub fn in_force(&self) -> impl Iterator<Item = &Configuration> {
+        self.stack.iter().map(|(_, configuration)| configuration.as_ref())
+    }
+
     /// The voters of the incoming half, ascending.
     #[must_use]
     pub fn voters(&self) -> &[NodeId] {

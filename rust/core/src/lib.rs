@@ -22,7 +22,7 @@ mod reads;
 mod rng;
 mod types;
 
-pub use change::{Change, ChangeError};
+pub use change::{Change, ChangeError, change};
 pub use configuration::{Configuration, ConfigurationError, Member, MemberRole};
 pub use effect::{Effect, Event, Persist, Reply};
 pub use entry::{Draft, Entry, EntryKind, HEADER_BYTES, RECORD_VERSION, RecordError};

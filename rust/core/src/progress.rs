@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::raft::Digest;
-use crate::types::{FetchId, Index, Micros};
+use crate::types::{FetchId, Incarnation, Index, Micros};
 
 /// How entries are sent to a follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +28,33 @@ pub struct Window {
     pub bytes: usize,
 }
 
+/// A node that is no member any more, and shall hear of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// The configuration without it.
+    pub index: Index,
+    /// After this nobody waits for it.
+    pub until: Micros,
+    /// The round that told it that this configuration is committed.
+    pub told: Option<u64>,
+}
+
+/// A learner on its way to be a voter (thesis 4.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CatchUp {
+    /// What it must hold to end this round: the end of the log when the round began.
+    pub target: Index,
+    /// When the round began.
+    pub since: Micros,
+    /// Which round this is, from 1 on.
+    pub rounds: u64,
+}
+
 /// A leader's view of one follower.
 #[derive(Clone, Debug)]
 pub struct Progress {
+    /// The data directory that all of this is about. What is not recorded in the configuration does not count.
+    pub known: Option<Incarnation>,
     /// It holds our log, durably, up to here.
     pub matched: Index,
     /// The first entry to send next.
@@ -55,13 +79,20 @@ pub struct Progress {
     unreachable: bool,
     inflight: VecDeque<(Index, usize)>,
     inflight_bytes: usize,
+    /// It is no member any more.
+    pub leaving: Option<Leaving>,
+    /// Its round of catching up.
+    pub catch_up: Option<CatchUp>,
+    /// Before this moment no round of catching up begins.
+    pub pause_until: Micros,
 }
 
 impl Progress {
     /// A follower of a leader that has just been elected.
     #[must_use]
-    pub const fn new(next: Index) -> Self {
+    pub const fn new(next: Index, known: Option<Incarnation>) -> Self {
         Self {
+            known,
             matched: 0,
             next,
             flow: Flow::Probe { waiting: false },
@@ -75,7 +106,22 @@ impl Progress {
             unreachable: false,
             inflight: VecDeque::new(),
             inflight_bytes: 0,
+            leaving: None,
+            catch_up: None,
+            pause_until: 0,
         }
+    }
+
+    /// What it holds, as far as that counts in a quorum.
+    #[must_use]
+    pub fn counted_match(&self) -> Index {
+        if self.known.is_some() { self.matched } else { 0 }
+    }
+
+    /// The round it has answered, as far as that counts in a quorum.
+    #[must_use]
+    pub fn counted_round(&self) -> u64 {
+        if self.known.is_some() { self.round } else { 0 }
     }
 
     /// Whether another append may leave now.
@@ -204,6 +250,7 @@ impl Progress {
 
     /// All of it, in the order of the fields.
     pub(crate) fn digest(&self, out: &mut Digest) {
+        out.option(self.known, Digest::incarnation);
         out.number(self.matched);
         out.number(self.next);
         out.number(match self.flow {
@@ -227,6 +274,17 @@ impl Progress {
             out.number(last);
             out.size(bytes);
         });
+        out.option(self.leaving, |out, leaving| {
+            out.number(leaving.index);
+            out.number(leaving.until);
+            out.maybe(leaving.told);
+        });
+        out.option(self.catch_up, |out, catch_up| {
+            out.number(catch_up.target);
+            out.number(catch_up.since);
+            out.number(catch_up.rounds);
+        });
+        out.number(self.pause_until);
     }
 
     /// Append messages under way.

@@ -96,7 +96,7 @@ impl Core {
                 FetchFor::Follower(follower) => follower,
             });
         });
-        for flag in [self.apply_stopped, self.storage_stalled, self.closing, self.closed] {
+        for flag in [self.apply_stopped, self.storage_stalled, self.closing, self.closed, self.belongs] {
             out.flag(flag);
         }
         let (role, term, leader) = self.shown;

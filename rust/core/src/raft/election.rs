@@ -1,27 +1,69 @@
 //! Elections: `PreVote`, votes, and when they are withheld (sections 5.2 and 5.4.1, thesis 6.4 and 9.6).
 
-use crate::configuration::MemberRole;
+use crate::configuration::{Configuration, Member, MemberRole};
 use crate::message::Body;
 use crate::quorum::{VoteResult, vote_result};
 use crate::types::{Incarnation, LogId, Micros, NodeId, Role, Term};
 
 use super::{Core, State, Votes};
 
+/// Who has more preferences above its own waits no longer than this many make it.
+const HIGHEST_RANK: usize = 3;
+
 impl Core {
     pub(super) fn reset_election_timer(&mut self) {
         let (low, high) = self.settings.election_timeout;
-        self.election_at = self.now + self.rng.between(low, high);
+        self.election_at = self.now + self.rank * (high - low) + self.rng.between(low, high);
     }
 
-    /// Whether this node could lead.
-    pub(super) fn may_campaign(&self) -> bool {
+    /// Distinct preferences above the own one among those that may lead: who is preferred campaigns first. A vote does not ask.
+    pub(super) fn rank_of_priority(&self) -> u64 {
         let configuration = self.configurations.current();
-        // On another disk than the one that the cluster knows, nobody counts its messages, not even itself.
-        let eligible = configuration.is_voter(self.id)
-            && configuration.member(self.id).is_none_or(|member| {
-                member.role != MemberRole::Witness && member.incarnation.is_none_or(|known| known == self.incarnation)
-            });
-        eligible && !self.apply_stopped && !self.storage_stalled && !self.closing
+        let Some(own) = configuration.member(self.id).map(|member| member.priority) else { return 0 };
+        let leads = |member: &&Member| member.votes() && member.role == MemberRole::Voter;
+        let mut above: Vec<i32> = configuration.members.iter().filter(leads).map(|member| member.priority).collect();
+        above.retain(|&priority| priority > own);
+        above.sort_unstable();
+        above.dedup();
+        above.len().min(HIGHEST_RANK) as u64
+    }
+
+    /// Whether this node could lead: by any configuration that may still be in force, for until its removal is committed it may be
+    /// the only one that can commit it (thesis 4.2.2, figure 4.6).
+    pub(super) fn may_campaign(&self) -> bool {
+        let able = !self.apply_stopped && !self.storage_stalled && !self.closing;
+        able && self.configurations.in_force().any(|configuration| self.is_candidate_of(configuration))
+    }
+
+    /// On another disk than the one that the cluster knows, nobody counts its messages, not even itself.
+    fn is_candidate_of(&self, configuration: &Configuration) -> bool {
+        let recognized = |known: Option<Incarnation>| match known {
+            Some(known) => known == self.incarnation,
+            None => configuration.is_unformed(),
+        };
+        configuration.is_voter(self.id)
+            && configuration
+                .member(self.id)
+                .is_some_and(|member| member.role != MemberRole::Witness && recognized(member.incarnation))
+    }
+
+    /// No leader was heard of. Who cannot campaign at least sends nothing more to the one that is gone.
+    pub(super) fn election_timed_out(&mut self) {
+        if self.may_campaign() {
+            self.pre_campaign();
+        } else {
+            self.become_follower(None);
+        }
+    }
+
+    /// The cluster's, which leases rest on. A node that joins does not know it yet, but must not break a lease either.
+    pub(super) fn min_election_timeout(&self) -> Micros {
+        let configuration = self.configurations.current();
+        if configuration.members.is_empty() {
+            self.settings.election_timeout.0
+        } else {
+            configuration.min_election_timeout
+        }
     }
 
     /// Would we be elected? Nothing changes yet, so that a cut-off node does not push up the others' terms.
@@ -60,7 +102,7 @@ impl Core {
         if matches!(self.state, State::Leader(_)) {
             return self.lease_until().is_some_and(|until| self.now < until);
         }
-        let minimum = self.configurations.current().min_election_timeout;
+        let minimum = self.min_election_timeout();
         let relied_on = match self.heard {
             // A leader that has stepped down may be elected again at once (hashicorp #606).
             Some((leader, heard)) => leader != candidate && self.now < heard + minimum,
@@ -142,13 +184,14 @@ impl Core {
         }
     }
 
-    /// While the configuration lacks a voter's incarnation, that voter could be a wiped one, and a quorum without it
-    /// could be one that has forgotten: every voter must grant.
+    /// A vote of a data directory that is not recorded does not count: it could be a wiped one, that has forgotten. While
+    /// none is recorded every voter must grant.
     fn tally(&self, granted: &Votes) -> VoteResult {
         let (voters, outgoing) = (self.configurations.voters(), self.configurations.outgoing());
+        let configuration = self.configurations.current();
         let vote = |id: NodeId| granted.get(&id).copied();
-        if self.configurations.current().unknown_voters().next().is_none() {
-            return vote_result(vote, voters, outgoing);
+        if !configuration.is_unformed() {
+            return vote_result(|id| vote(id).filter(|_| configuration.is_recorded(id)), voters, outgoing);
         }
         let mut all = voters.iter().chain(outgoing);
         if all.clone().any(|&id| vote(id) == Some(false)) {

@@ -9,6 +9,7 @@ use crate::quorum::committed_index;
 use crate::reads::Reads;
 use crate::types::{Index, LogId, Micros, NodeId};
 
+use super::promotion::promotable;
 use super::{Core, Digest, FetchFor, State};
 
 /// What only a leader has.
@@ -38,6 +39,8 @@ pub(super) struct Leadership {
     pub uncommitted: VecDeque<(Index, usize)>,
     /// Their sum.
     pub uncommitted_bytes: usize,
+    /// Learners that are to become voters by themselves.
+    pub promotable: Vec<NodeId>,
 }
 
 impl Leadership {
@@ -70,7 +73,7 @@ impl Core {
     pub(super) fn become_leader(&mut self) {
         let last = self.log.last();
         let followers = self.configurations.current().members.iter().filter(|member| member.id != self.id);
-        let followers = followers.map(|member| (member.id, Progress::new(last + 1))).collect();
+        let followers = followers.map(|member| (member.id, Progress::new(last + 1, member.incarnation))).collect();
         self.state = State::Leader(Box::new(Leadership {
             followers,
             first: last + 1,
@@ -84,6 +87,7 @@ impl Core {
             handed_over: false,
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
+            promotable: promotable(self.configurations.current()),
         }));
         self.transfer_ended(self.id);
         self.append_first_entry();
@@ -94,9 +98,8 @@ impl Core {
     fn append_first_entry(&mut self) {
         let mut configuration = self.configurations.current().as_ref().clone();
         let mut recorded = false;
-        for member in configuration.members.iter_mut().filter(|member| member.incarnation.is_none()) {
-            member.incarnation = self.seen.get(&member.id).copied();
-            recorded |= member.incarnation.is_some();
+        for (&id, &incarnation) in &self.seen {
+            recorded |= configuration.record(id, incarnation);
         }
         let mut draft = Draft::default();
         if recorded {
@@ -137,20 +140,6 @@ impl Core {
         }
     }
 
-    /// Another configuration is in force: progress is kept for its members, and for nobody else.
-    pub(super) fn configured(&mut self) {
-        let configuration = self.configurations.current().clone();
-        if let State::Leader(leadership) = &mut self.state {
-            let next = self.log.last();
-            leadership.followers.retain(|&id, _| configuration.member(id).is_some());
-            for member in configuration.members.iter().filter(|member| member.id != self.id) {
-                leadership.followers.entry(member.id).or_insert_with(|| Progress::new(next));
-            }
-        }
-        let index = self.configurations.index();
-        self.event(crate::effect::Event::Configured { index, configuration });
-    }
-
     pub(super) fn leader_deadline(&self, leadership: &Leadership) -> Micros {
         let mut deadline = leadership.heartbeat_at;
         if let Some(notice) = leadership.notice_at {
@@ -177,6 +166,7 @@ impl Core {
         }
         let State::Leader(leadership) = &self.state else { return };
         if self.now >= leadership.heartbeat_at {
+            self.drop_those_who_left();
             self.start_round();
             self.retry_handover();
         }
@@ -197,6 +187,9 @@ impl Core {
         for (&id, follower) in &mut leadership.followers {
             let commit = commit.min(follower.matched);
             follower.commit_told = follower.commit_told.max(commit);
+            if let Some(leaving) = follower.leaving.as_mut().filter(|leaving| commit >= leaving.index) {
+                leaving.told.get_or_insert(round);
+            }
             heartbeats.push((id, Body::Heartbeat { round, commit }));
         }
         for (id, heartbeat) in heartbeats {
@@ -215,11 +208,15 @@ impl Core {
         follower.round = follower.round.max(round);
         follower.heard = Some(self.now);
         follower.apply_stopped = apply_stopped;
+        let has_left = follower.leaving.is_some_and(|leaving| leaving.told.is_some_and(|told| told <= round));
         let unanswered = follower.heard_end(last, self.now, self.settings.heartbeat_interval);
         let sent = follower.next - 1;
         if unanswered && !self.send_append(from, sent, Vec::new()) {
             // What was sent is purged by now: `replicate` starts again from what it is known to hold.
             self.with_follower(from, |follower| follower.probe(follower.matched + 1));
+        }
+        if has_left && let State::Leader(leadership) = &mut self.state {
+            leadership.followers.remove(&from);
         }
         self.confirm_rounds();
     }
@@ -229,7 +226,7 @@ impl Core {
         let me = self.id;
         let State::Leader(leadership) = &mut self.state else { return };
         let answered = |id: NodeId| {
-            if id == me { leadership.round } else { leadership.followers.get(&id).map_or(0, |follower| follower.round) }
+            if id == me { leadership.round } else { leadership.followers.get(&id).map_or(0, Progress::counted_round) }
         };
         let round = committed_index(answered, self.configurations.voters(), self.configurations.outgoing());
         while let Some(&(sent, at)) = leadership.unconfirmed.front() {
@@ -252,7 +249,7 @@ impl Core {
         let State::Leader(leadership) = &mut self.state else { return };
         let (me, durable) = (self.id, self.log.durable());
         let held = |id: NodeId| {
-            if id == me { durable } else { leadership.followers.get(&id).map_or(0, |follower| follower.matched) }
+            if id == me { durable } else { leadership.followers.get(&id).map_or(0, Progress::counted_match) }
         };
         let held = committed_index(held, self.configurations.voters(), self.configurations.outgoing());
         let index = held.min(self.log.last());

@@ -7,6 +7,7 @@ mod election;
 mod follower;
 mod leader;
 mod membership;
+mod promotion;
 mod proposals;
 mod reads;
 mod replication;
@@ -85,6 +86,10 @@ pub struct Core {
     seen: BTreeMap<NodeId, Incarnation>,
     /// Members that were reported as wiped, with what they showed last.
     wiped: BTreeMap<NodeId, Incarnation>,
+    /// How many preferences of possible leaders are above its own: it waits longer before it campaigns.
+    rank: u64,
+    /// It has been a member since it last said that it is none.
+    belongs: bool,
     /// Leadership that is being given away; outlives it until the next leader is known.
     transfer: Option<Transfer>,
 
@@ -108,7 +113,7 @@ impl Core {
         let configurations = Configurations::new(start.configurations);
         let covered = start.snapshot.map_or(0, |snapshot| snapshot.index);
         let commit = start.applied.max(covered).max(start.purged.index).min(start.last);
-        let withhold_until = now + configurations.current().min_election_timeout;
+        let belongs = configurations.in_force().any(|configuration| configuration.member(start.id).is_some());
         let mut core = Self {
             id: start.id,
             incarnation: start.incarnation,
@@ -127,9 +132,11 @@ impl Core {
             settings,
             election_at: now,
             heard: None,
-            withhold_until,
+            withhold_until: now,
             seen: BTreeMap::new(),
             wiped: BTreeMap::new(),
+            rank: 0,
+            belongs,
             transfer: None,
             next_fetch: 1,
             fetches: BTreeMap::new(),
@@ -142,13 +149,14 @@ impl Core {
             rest: Vec::new(),
         };
         core.configurations.committed(commit);
+        core.rank = core.rank_of_priority();
         core.reset_election_timer();
         if core.alone() {
             // Nobody can hold a lease against the only voter.
-            core.withhold_until = now;
             core.election_at = now;
         } else {
-            core.election_at = core.election_at.max(withhold_until);
+            core.withhold_until = now + core.min_election_timeout();
+            core.election_at = core.election_at.max(core.withhold_until);
         }
         core
     }
@@ -206,7 +214,7 @@ impl Core {
         }
         let role = match &self.state {
             State::Leader(leadership) => Some(self.leader_deadline(leadership)),
-            _ => self.may_campaign().then_some(self.election_at),
+            _ => (self.may_campaign() || self.leader().is_some()).then_some(self.election_at),
         };
         let stall = (!self.storage_stalled)
             .then(|| self.durability.oldest().map(|issued| issued + self.settings.storage_stall_timeout))
@@ -220,8 +228,8 @@ impl Core {
         self.check_transfer_deadline();
         if matches!(self.state, State::Leader(_)) {
             self.leader_timers();
-        } else if self.may_campaign() && self.now >= self.election_at {
-            self.pre_campaign();
+        } else if self.now >= self.election_at {
+            self.election_timed_out();
         }
     }
 
@@ -229,10 +237,13 @@ impl Core {
     fn finish(&mut self, effects: &mut Vec<Effect>) {
         if matches!(self.state, State::Leader(_)) {
             self.advance_commit();
+            self.advance_membership();
+            self.advance_promotion();
             self.advance_transfer();
             self.start_read_round();
             self.replicate_all();
         }
+        self.notice_removal();
         self.advance_apply();
         self.log.trim();
         let last = self.log.last();

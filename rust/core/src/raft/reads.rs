@@ -29,13 +29,23 @@ impl Core {
         }
     }
 
-    fn ask_read(&mut self, asker: Asker, _lease: bool) {
+    fn ask_read(&mut self, asker: Asker, lease: bool) {
+        if lease && self.lease_holds() {
+            return self.answer_read(asker, Ok(self.commit));
+        }
         let State::Leader(leadership) = &mut self.state else {
             return self.answer_read(asker, Err(Refusal::NotLeader));
         };
         if !leadership.reads.ask(asker) {
             self.answer_read(asker, Err(Refusal::Overloaded));
         }
+    }
+
+    /// Whether nobody else can have been elected yet, and this leader knows what is committed (thesis 6.4.1). A lease that may have
+    /// run out is none: the read joins a round.
+    fn lease_holds(&self) -> bool {
+        let State::Leader(leadership) = &self.state else { return false };
+        self.commit >= leadership.first && self.lease_until().is_some_and(|until| self.now < until)
     }
 
     /// Starts a round for the reads that wait, unless one is under way: they go with the next. Never before the term's

@@ -27,7 +27,9 @@ impl Core {
         let Some(follower) = leadership.followers.get(&id).filter(|follower| follower.ready(window)) else {
             return false;
         };
-        let (next, last, heard) = (follower.next, self.log.last(), follower.heard.is_some());
+        let (next, last) = (follower.next, self.log.last());
+        // A whole snapshot is worth sending only to somebody who is there and stays.
+        let worth_it = follower.heard.is_some() && follower.leaving.is_none();
         if next > last {
             // Nothing new: only a probe asks whether the logs match so far.
             let probe = matches!(follower.flow, Flow::Probe { .. });
@@ -43,8 +45,7 @@ impl Core {
                 false
             }
             Slice::Compacted => {
-                // A whole snapshot is worth sending only to somebody who is there.
-                if heard && self.snapshot.is_some() {
+                if worth_it && self.snapshot.is_some() {
                     self.with_follower(id, Progress::needs_snapshot);
                     let at_least = self.log.purged().index;
                     self.rest.push(Effect::SendSnapshot { to: id, at_least });

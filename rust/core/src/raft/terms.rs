@@ -20,6 +20,7 @@ impl Core {
         if message.to != self.id || !self.admits(&message) {
             return;
         }
+        self.record_incarnation(&message);
         let Message { from, term, body, .. } = message;
         match body {
             // Requests on behalf of a member's user, and their answers, carry facts that no term makes untrue.

@@ -1,8 +1,11 @@
 //! Giving leadership away with `TimeoutNow` (thesis 3.10): on request, at close, when the disk stalls, when apply has stopped.
 
-use crate::configuration::MemberRole;
+use std::cmp::Reverse;
+
+use crate::configuration::{Member, MemberRole};
 use crate::effect::{Event, Reply};
 use crate::message::{Body, Refusal};
+use crate::progress::{Flow, Progress};
 use crate::types::{Incarnation, Micros, NodeId, RequestId};
 
 use super::{Core, Digest, State};
@@ -28,39 +31,75 @@ impl Transfer {
     }
 }
 
+/// Whether that member is a voter that could lead and is known.
+fn may_succeed(member: &Member) -> bool {
+    member.votes() && member.role == MemberRole::Voter && member.incarnation.is_some()
+}
+
 impl Core {
     pub(super) fn ask_transfer(&mut self, id: RequestId, to: Option<NodeId>) {
-        let refusal = if !matches!(self.state, State::Leader(_)) {
-            Refusal::NotLeader
-        } else if self.transfer.is_some() {
-            Refusal::Transferring
-        } else {
-            match self.successor(to) {
-                Some(to) => return self.begin_transfer(to, Some(id)),
-                None => Refusal::NoSuccessor,
-            }
-        };
-        self.reply(Reply::Transferred { id, to: Err(refusal) });
+        match self.choose_successor(to) {
+            Ok(to) if to == self.id => self.reply(Reply::Transferred { id, to: Ok(to) }),
+            Ok(to) => self.begin_transfer(to, Some(id)),
+            Err(why) => self.reply(Reply::Transferred { id, to: Err(why) }),
+        }
     }
 
-    /// The most caught-up voter that could lead; `only`: that one, if it could.
-    fn successor(&self, only: Option<NodeId>) -> Option<NodeId> {
+    /// Who is asked for, or who suits best.
+    fn choose_successor(&self, to: Option<NodeId>) -> Result<NodeId, Refusal> {
+        if !matches!(self.state, State::Leader(_)) {
+            return Err(Refusal::NotLeader);
+        }
+        if self.transfer.is_some() {
+            return Err(Refusal::Transferring);
+        }
+        match to {
+            Some(to) => self.check_successor(to).map(|()| to),
+            None => self.successor().ok_or(Refusal::NoSuccessor),
+        }
+    }
+
+    /// Whether that node could take over soon.
+    fn check_successor(&self, to: NodeId) -> Result<(), Refusal> {
+        let member = self.configurations.current().member(to).ok_or(Refusal::UnknownMember)?;
+        if !may_succeed(member) {
+            return Err(Refusal::NotAVoter);
+        }
+        let State::Leader(leadership) = &self.state else { return Err(Refusal::NotLeader) };
+        match leadership.followers.get(&to) {
+            _ if to == self.id => Ok(()),
+            Some(follower) if self.is_able(follower) && self.is_near(follower) => Ok(()),
+            _ => Err(Refusal::TooFarBehind),
+        }
+    }
+
+    /// It is there, and its state machine works.
+    fn is_able(&self, follower: &Progress) -> bool {
+        let patience = self.settings.election_timeout.1;
+        !follower.apply_stopped && follower.heard.is_some_and(|heard| heard + patience > self.now)
+    }
+
+    /// It needs no more than what is in flight.
+    fn is_near(&self, follower: &Progress) -> bool {
+        follower.flow == Flow::Replicate || follower.matched >= self.commit
+    }
+
+    /// Among voters that could lead: of those that hold what is committed the preferred one, else the most caught-up; of equals
+    /// the lowest number.
+    pub(super) fn successor(&self) -> Option<NodeId> {
         let State::Leader(leadership) = &self.state else { return None };
         let configuration = self.configurations.current();
-        let patience = self.settings.election_timeout.1;
-        let able = leadership.followers.iter().filter(|&(&id, follower)| {
-            only.is_none_or(|only| only == id)
-                && !follower.apply_stopped
-                && follower.heard.is_some_and(|heard| heard + patience > self.now)
-                && configuration
-                    .member(id)
-                    .is_some_and(|member| member.role == MemberRole::Voter && member.incarnation.is_some())
-        });
-        // Of equals the lowest number: `max_by_key` takes the last.
-        able.rev().max_by_key(|(_, follower)| follower.matched).map(|(&id, _)| id)
+        let suits = |&(&id, follower): &(&NodeId, &Progress)| {
+            // Preferences of those that lag are all one.
+            let member = configuration.member(id).filter(|member| may_succeed(member))?;
+            let priority = (follower.matched >= self.commit).then_some(member.priority);
+            self.is_able(follower).then_some((priority, follower.matched, id))
+        };
+        let able = leadership.followers.iter().filter_map(|entry| suits(&entry));
+        able.max_by_key(|&(priority, matched, id)| (priority, matched, Reverse(id))).map(|(_, _, id)| id)
     }
 
-    fn begin_transfer(&mut self, to: NodeId, asked: Option<RequestId>) {
+    pub(super) fn begin_transfer(&mut self, to: NodeId, asked: Option<RequestId>) {
         let deadline = self.now + self.settings.election_timeout.1;
         self.transfer = Some(Transfer { to, deadline, sent: false, asked });
     }
@@ -77,6 +116,10 @@ impl Core {
             transfer.sent = true;
             leadership.handed_over = true;
             self.send(to, Body::TimeoutNow { target });
+            if self.has_no_vote() {
+                // It was only to find a successor.
+                self.become_follower(None);
+            }
         }
     }
 
@@ -92,7 +135,7 @@ impl Core {
             return;
         }
         self.end_transfer(Err(Refusal::NoSuccessor));
-        if matches!(self.state, State::Leader(_)) && self.storage_stalled {
+        if matches!(self.state, State::Leader(_)) && (self.storage_stalled || self.has_no_vote()) {
             // It cannot lead, and nobody took over: let the others elect whom they can.
             self.become_follower(None);
         }
@@ -129,7 +172,7 @@ impl Core {
     pub(super) fn retry_handover(&mut self) {
         if (self.apply_stopped || self.storage_stalled)
             && self.transfer.is_none()
-            && let Some(to) = self.successor(None)
+            && let Some(to) = self.successor()
         {
             self.begin_transfer(to, None);
         }
@@ -157,7 +200,7 @@ impl Core {
         self.closing = true;
         if handover
             && self.transfer.is_none()
-            && let Some(to) = self.successor(None)
+            && let Some(to) = self.successor()
         {
             self.begin_transfer(to, None);
         }
