@@ -90,11 +90,15 @@ check: lint ## For every edit, under 5 minutes: all lints, and the tests that ar
 	cargo test $(TESTED) --quiet
 	$(PYTHON_RUN) -m pytest -n 2 --dist loadfile -m "not process and not slow and not netns and not soak" $(PYTEST_ARGS)
 
+.PHONY: coverage-core
+coverage-core: $(STAMPS)/wheel $(STAMPS)/coverage ## Lines of both cores that no directed test reaches; needs LLVM's tools
+	$(PYTHON_RUN) tools/line_coverage.py rust python
+
 .PHONY: full-process
 full-process: $(STAMPS)/wheel ## The full counts of kills, power cuts and floods; the report goes to build/full-process.txt
 	@mkdir -p build
 	D_ENGINE_FULL=1 sh tools/logged.sh build/full-process.txt \
-		'cargo test $(TESTED) --release --quiet' \
+		'cargo test $(TESTED) --release --quiet -- --show-output' \
 		'$(PYTHON_RUN) -m pytest -s -m "process or slow or soak" $(PYTEST_ARGS)'
 
 # ---- style, lints, types --------------------------------------------------------------------------------------------
@@ -136,6 +140,10 @@ demo: $(STAMPS)/wheel ## Three processes, real text, a killed leader, a snapshot
 bench: $(STAMPS)/wheel $(STAMPS)/bench ## Side by side with PySyncObj and with the floor of this machine; BENCH_ARGS=... chooses
 	$(BIN)/python benches/compare.py $(BENCH_ARGS)
 
+.PHONY: bench-core
+bench-core: $(STAMPS)/wheel $(STAMPS)/bench ## The cores alone, in memory, beside raft-rs; BENCH_ARGS=... chooses
+	cd benches && $(abspath $(BIN)/python) -m core.compare $(BENCH_ARGS)
+
 .PHONY: docs
 docs: $(STAMPS)/wheel $(STAMPS)/docs ## Build the site into build/docs; it loads nothing from anywhere else
 	$(PYTHON_RUN) -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/docs
@@ -149,7 +157,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --no-config --universal --python-version
 .PHONY: lock
 lock: $(STAMPS)/lock ## Renew requirements/*.txt from the dependency groups of pyproject.toml
 	$(COMPILE) --group pyproject.toml:test --output-file requirements/test.txt
-	@for group in build lint docs bench lock; do \
+	@for group in build lint docs bench coverage lock; do \
 		echo "$$group" && $(COMPILE) --constraints requirements/test.txt \
 			--group pyproject.toml:$$group --output-file requirements/$$group.txt || exit 1; \
 	done
