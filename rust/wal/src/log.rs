@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 
-use d_engine_raft::{Entry, LogId, Persist};
+use d_engine_raft::{Entry, HardState, LogId, Persist, mutants};
 
 use crate::batch::{Change, MAX_BATCH_BYTES, fill};
 use crate::counters::{Counters, Counting};
@@ -282,6 +282,9 @@ impl<F: Files> Shared<F> {
             group: self.options.group,
             ..Head::default()
         };
+        if mutants::on("02-halves") {
+            head.hard_state = HardState { vote: state.hard_state.vote, ..head.hard_state };
+        }
         if let Some(to) = change.reset_to {
             head.flags |= FLAG_RESET;
             (head.purged, head.previous) = (to, to);
@@ -387,7 +390,15 @@ impl<F: Files> Shared<F> {
         // In their order: a batch counts only if everything before it is durable.
         for segment in &segments {
             Counting::add(&self.counting.syncs, 1);
-            segment.file.sync().map_err(|error| self.poison(WalError::io("sync", segment.name.as_str())(error)))?;
+            if mutants::on("34-no-sync") {
+                continue;
+            }
+            let failed = |error| WalError::io("sync", segment.name.as_str())(error);
+            if mutants::on("35-retried") {
+                segment.file.sync().map_err(failed)?;
+                continue;
+            }
+            segment.file.sync().map_err(|error| self.poison(failed(error)))?;
         }
         drop(segments);
         self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).segments.retain(|&(_, newest)| newest > target);

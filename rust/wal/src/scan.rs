@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use d_engine_raft::{Entry, Index};
+use d_engine_raft::{Entry, Index, mutants};
 
 use crate::error::WalError;
 use crate::files::{File, Files, read_full};
@@ -193,7 +193,11 @@ impl<T: File> Scan<T> {
                 }
             })?;
         }
-        let damage = synced >= expected;
+        let damage = match () {
+            () if mutants::on("36-middle-cut") => false,
+            () if mutants::on("36-tail-refused") => heads > 0 || !reason.is_empty(),
+            () => synced >= expected,
+        };
         self.synced_through = synced;
         if heads > 0 || !reason.is_empty() {
             let reason = if reason.is_empty() { format!("batch {expected} is missing") } else { reason };
