@@ -24,16 +24,17 @@ class Log:
 
     __slots__ = (
         "_empty",
-        "_limit",
+        "_ends",
         "_tail",
-        "_tail_bytes",
         "durable",
         "last",
         "last_term",
         "last_time",
         "purged",
         "runs",
+        "tail_bytes",
         "tail_first",
+        "tail_limit",
         "volatile_bytes",
     )
 
@@ -53,10 +54,13 @@ class Log:
         """Bytes at the end that are not durable."""
         self.tail_first = last + 1
         """The index of the first entry in memory."""
+        self.tail_bytes = 0
+        """Bytes of the entries in memory."""
+        self.tail_limit = tail_limit
+        """What they are trimmed to."""
         self._tail: list[Entry] = []
-        self._empty = 0  # places at the front of the list whose entries have been let go
-        self._tail_bytes = 0
-        self._limit = tail_limit
+        self._ends = [0]  # how many bytes were ever appended before each entry of the tail, and behind the last
+        self._empty = 0  # places at the front of both lists whose entries have been let go
 
     @property
     def tail(self) -> Sequence[Entry]:
@@ -96,29 +100,32 @@ class Log:
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Adds entries that follow the last one."""
-        tail = self._tail
-        bytes_ = 0
-        for entry in entries:
-            index, term, _, time, _, _, _, data = entry
-            if term != self.last_term or not self.runs:
+        ends, newest, last_time = self._ends, self.last_term if self.runs else None, self.last_time
+        begin = end = ends[-1]
+        for index, term, _, time, _, _, _, data in entries:
+            if term != newest:
                 self.runs.append((index, term))
-                self.last_term = term
-            self.last = index
-            self.last_time = max(self.last_time, time)
-            bytes_ += HEADER_BYTES + len(data)
-            tail.append(entry)
-        self._tail_bytes += bytes_
-        self.volatile_bytes += bytes_
+                newest = self.last_term = term
+            if time > last_time:  # noqa: PLR1730 (a call for each entry costs as much as all the rest)
+                last_time = time
+            end += HEADER_BYTES + len(data)
+            ends.append(end)
+        self._tail += entries
+        self.last += len(entries)
+        self.last_time = last_time
+        self.tail_bytes += end - begin
+        self.volatile_bytes += end - begin
 
     def truncate(self, start: Index) -> None:
         """Drops entries from `start` on."""
         tail = self._tail
         while len(tail) > self._empty and tail[-1].index >= start:
             bytes_ = HEADER_BYTES + len(tail[-1].data)
-            self._tail_bytes -= bytes_
+            self.tail_bytes -= bytes_
             if tail[-1].index > self.durable:
                 self.volatile_bytes -= bytes_
             tail.pop()
+            self._ends.pop()
         while self.runs and self.runs[-1][0] >= start:
             self.runs.pop()
         self.last = min(self.last, start - 1)
@@ -129,7 +136,8 @@ class Log:
         """Forgets everything: the log begins behind `to`, which a committed snapshot covers. Until storage has done the same nothing counts as
         durable."""
         self._tail.clear()
-        self._empty = self._tail_bytes = self.volatile_bytes = 0
+        self._ends = [0]
+        self._empty = self.tail_bytes = self.volatile_bytes = 0
         self.runs.clear()
         self.purged = to
         self.last = to.index
@@ -158,42 +166,41 @@ class Log:
         """Everything up to `index` is on disk now."""
         index = min(index, self.last)
         if index > self.durable:
-            shift = self._empty - self.tail_first
             # The tail holds everything that was not durable.
-            run = self._tail[max(self.durable + 1, self.tail_first) + shift : index + 1 + shift]
-            self.volatile_bytes -= sum([HEADER_BYTES + len(entry.data) for entry in run])
+            first, shift = max(self.durable + 1, self.tail_first), self._empty - self.tail_first
+            if first <= index:
+                self.volatile_bytes -= self._ends[index + 1 + shift] - self._ends[first + shift]
             self.durable = index
 
     def trim(self) -> None:
         """Lets go of the oldest durable entries beyond the bound."""
-        while self._tail_bytes > self._limit and self.tail_first <= self.durable:
+        while self.tail_bytes > self.tail_limit and self.tail_first <= self.durable:
             self._drop_front()
 
-    def slice(self, lo: Index, hi: Index, max_bytes: int) -> tuple[Entry, ...] | Index | None:
-        """Entries `lo..=hi` of at most `max_bytes`, at least one: as long a run as the bound allows. A number: they are on disk only, up to that
-        index (excluded). `None`: purged."""
+    def slice(self, lo: Index, hi: Index, max_bytes: int) -> tuple[tuple[Entry, ...], int] | Index | None:
+        """Entries `lo..=hi` of at most `max_bytes`, at least one: as long a run as the bound allows, with its bytes. A number: they are on disk only,
+        up to that index (excluded). `None`: purged."""
         if lo <= self.purged.index:
             return None
         first = self.tail_first
         if lo < first:
             return min(first, hi + 1)
         at = lo - first + self._empty
-        if lo == hi:
-            return tuple(self._tail[at : at + 1])
-        run = self._tail[at : at + max(hi + 1 - lo, 0)]
-        bytes_ = 0
-        for count, entry in enumerate(run):
-            bytes_ += HEADER_BYTES + len(entry.data)
-            if bytes_ > max_bytes and count:
-                return tuple(run[:count])
-        return tuple(run)
+        end = min(hi - first + self._empty + 1, len(self._tail))
+        if end <= at:
+            return (), 0
+        ends = self._ends
+        if ends[end] - ends[at] > max_bytes:
+            end = max(bisect_right(ends, ends[at] + max_bytes, at, end) - 1, at + 1)
+        return tuple(self._tail[at:end]), ends[end] - ends[at]
 
     def _drop_front(self) -> None:
-        self._tail_bytes -= HEADER_BYTES + len(self._tail[self._empty].data)
+        self.tail_bytes -= HEADER_BYTES + len(self._tail[self._empty].data)
         self._empty += 1
         self.tail_first += 1
         if self._empty >= _COMPACT and self._empty * 2 >= len(self._tail):
             del self._tail[: self._empty]
+            del self._ends[: self._empty]
             self._empty = 0
 
     def _outline_changed(self) -> None:

@@ -60,11 +60,11 @@ from . import (
     replication,
     snapshots,
     status,
-    terms,
     transfer,
 )
 from .apply import Applying
 from .leader import Leadership
+from .receive import receive, receive_from_peer
 from .replication import FetchFor
 from .status import CoreStatus, ProgressStatus
 from .transfer import Handover
@@ -170,7 +170,7 @@ class Core:
 
         # What of this step is to be done, but for storage.
         self.shown: tuple[Role, Term, NodeId | None] = ("follower", self.term, None)
-        self.sends: list[Message] = []
+        self.sends: list[Effect] = []
         self.rest: list[Effect] = []
 
         election.reset_election_timer(self)
@@ -185,8 +185,18 @@ class Core:
         if self.closed:
             return []
         self.now = max(self.now, given.now)
-        _TAKE[type(given)](self, given)
-        return self._finish()
+        kind = type(given)
+        _TAKE[kind](self, given)
+        # What follows from it. A report of the state machine moves nothing but the state machine.
+        leadership = self.leadership
+        if leadership is not None and kind is not Applied:
+            leader.lead(self, leadership)
+        if self.applying.handed < self.commit:
+            apply.advance_apply(self)
+        log = self.log
+        if log.tail_bytes > log.tail_limit:
+            log.trim()
+        return self._effects()
 
     def deadline(self) -> Micros | None:
         """The moment at which `Time` must be stepped at the latest."""
@@ -217,27 +227,20 @@ class Core:
         follower = self.leadership.followers.get(node) if self.leadership is not None else None
         return follower.matched if follower is not None else None
 
-    def _finish(self) -> list[Effect]:
-        """Settles what follows from this step, and orders the effects: storage first, then peers, then the rest."""
-        if self.leadership is not None:
-            leader.advance_commit(self, self.leadership)
-            transfer.advance_transfer(self, self.leadership)
-            reads.start_read_round(self, self.leadership)
-            replication.replicate_all(self, self.leadership)
-        apply.advance_apply(self)
-        self.log.trim()
-        effects: list[Effect] = []
+    def _effects(self) -> list[Effect]:
+        """What this step wants done, in order: storage first, then peers, then the rest."""
+        effects = self.sends
+        if effects:
+            self.sends = []
         if self.durability.staged:
-            effects.append(self.durability.flush(self.log.last, self.now))
-        if self.sends:
-            effects += [Send(message) for message in self.sends]
-            self.sends.clear()
+            effects = [self.durability.flush(self.log.last, self.now), *effects]
         if self.rest:
-            effects += self.rest
+            effects = [*effects, *self.rest]
             self.rest.clear()
-        if self.shown != (self.role, self.term, self.leader):
-            self.shown = (self.role, self.term, self.leader)
-            effects.append(Changed(self.role, self.term, self.leader))
+        shown = (self.role, self.term, self.leader)
+        if shown != self.shown:
+            self.shown = shown
+            effects = [*effects, Changed(*shown)]
         return effects
 
     # What the rules share.
@@ -268,9 +271,9 @@ class Core:
         if token:
             self.durability.withhold(token, message)
         elif to == self.id:
-            terms.receive(self, message)
+            receive(self, message)
         else:
-            self.sends.append(message)
+            self.sends.append(Send(message))
 
     def send_plain(self, to: NodeId, body: Body) -> None:
         """Sends what belongs to no term, and so never waits: the newest term may not be durable, and must not show."""
@@ -289,7 +292,8 @@ class Core:
 def _time(core: Core, given: Time) -> None:
     core.wall = given.wall
     transfer.check_stall(core)
-    transfer.check_transfer_deadline(core)
+    if core.transfer is not None:
+        transfer.check_transfer_deadline(core)
     if core.leadership is not None:
         leader.leader_timers(core, core.leadership)
     elif core.now >= core.election_at and election.may_campaign(core):
@@ -298,7 +302,7 @@ def _time(core: Core, given: Time) -> None:
 
 def _receive(core: Core, given: Receive) -> None:
     core.wall = given.wall
-    terms.receive_from_peer(core, given.message)
+    receive_from_peer(core, given.message)
 
 
 def _propose(core: Core, given: Propose) -> None:
@@ -307,32 +311,26 @@ def _propose(core: Core, given: Propose) -> None:
         proposals.propose(core, request, draft)
 
 
-def _change(core: Core, given: ChangeMembers) -> None:
-    core.wall = given.wall
-    membership.change_members(core, given.id, given.changes)
-
-
 def _applied(core: Core, given: Applied) -> None:
     core.applying.report(given.index)
 
 
-# Nothing that a node with a failed storage says from then on could be kept: it falls silent.
 _TAKE: Final[dict[type[Input], Callable[[Core, Any], None]]] = {
     Time: _time,
     Receive: _receive,
     Propose: _propose,
-    Read: lambda core, given: reads.read(core, given.id, lease=given.lease),
-    ChangeMembers: _change,
-    Transfer: lambda core, given: transfer.ask_transfer(core, given.id, given.to),
-    Persisted: lambda core, given: durable.persisted(core, given.token),
-    PersistFailed: lambda core, _: transfer.fail(core),
-    Fetched: lambda core, given: replication.fetched(core, given.id, given.entries),
+    Read: reads.read,
+    ChangeMembers: membership.change_members,
+    Transfer: transfer.ask_transfer,
+    Persisted: durable.persisted,
+    PersistFailed: transfer.fail,
+    Fetched: replication.fetched,
     Applied: _applied,
-    ApplyStopped: lambda core, _: apply.stop_apply(core),
-    SnapshotTaken: lambda core, given: snapshots.snapshot_taken(core, given.last),
-    Purge: lambda core, given: snapshots.purge(core, given.upto),
+    ApplyStopped: apply.stop_apply,
+    SnapshotTaken: snapshots.snapshot_taken,
+    Purge: snapshots.purge,
     SnapshotReceived: snapshots.snapshot_received,
-    SnapshotSent: lambda core, given: snapshots.snapshot_sent(core, given.to, given.delivered),
-    Unreachable: lambda core, given: replication.unreachable(core, given.node),
-    Close: lambda core, given: transfer.close(core, handover=given.handover),
+    SnapshotSent: snapshots.snapshot_sent,
+    Unreachable: replication.unreachable,
+    Close: transfer.close,
 }

@@ -6,7 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from d_engine.pure.effect import Apply
-from d_engine.pure.entry import HEADER_BYTES, Entry
+from d_engine.pure.entry import Entry, size
+from d_engine.pure.input import ApplyStopped
 from d_engine.pure.types import Index
 
 from . import replication, transfer
@@ -48,9 +49,8 @@ class Applying:
         be one that has come since: until it has reported, nothing can be put behind it (MIT 6.824-2018 #4)."""
         return self.restored <= self.applied <= self.handed
 
-    def hand(self, entries: tuple[Entry, ...]) -> None:
+    def hand(self, entries: tuple[Entry, ...], bytes_: int) -> None:
         """They are given out."""
-        bytes_ = sum([HEADER_BYTES + len(entry.data) for entry in entries])
         self.handed = entries[-1].index
         self.outstanding.append((self.handed, bytes_))
         self.bytes += bytes_
@@ -67,8 +67,9 @@ def advance_apply(core: Core) -> None:
         first = applying.handed + 1
         found = log.slice(first, upto, room)
         if isinstance(found, tuple):
-            applying.hand(found)
-            core.rest.append(Apply(found))
+            entries, bytes_ = found
+            applying.hand(entries, bytes_)
+            core.rest.append(Apply(entries))
         elif isinstance(found, int):
             applying.fetching = True
             replication.fetch(core, replication.APPLY, first, found, room)
@@ -85,11 +86,11 @@ def apply_fetched(core: Core, entries: tuple[Entry, ...]) -> None:
     # A snapshot may have been installed since: then this is of the past.
     entries = tuple(entry for entry in entries if entry.index <= upto)
     if entries and not core.apply_stopped and entries[0].index == applying.handed + 1:
-        applying.hand(entries)
+        applying.hand(entries, sum(map(size, entries)))
         core.rest.append(Apply(entries))
 
 
-def stop_apply(core: Core) -> None:
+def stop_apply(core: Core, _: ApplyStopped) -> None:
     """The state machine raised something that is no answer: this node goes on voting and replicating, but neither leads nor campaigns if it can help
     it."""
     core.apply_stopped = True

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from d_engine.pure.types import Token
+from d_engine.pure.effect import Send
+from d_engine.pure.input import Persisted
 
-from . import terms, transfer
+from . import transfer
+from .receive import receive
 
 if TYPE_CHECKING:
     from . import Core
 
 
-def persisted(core: Core, token: Token) -> None:
+def persisted(core: Core, given: Persisted) -> None:
     """All persist effects up to that one are on disk."""
-    upto = core.durability.persisted(token)
+    durability, leadership = core.durability, core.leadership
+    upto = durability.persisted(given.token)
     if upto is not None:
         core.log.made_durable(upto)
+        if leadership is not None:
+            leadership.held_more = True
     transfer.check_stall(core)
-    for message in core.durability.release(token):
+    if not durability.withheld:
+        return
+    for message in durability.release(given.token):
         if message.term < core.term:
             # Made in a term that has passed: nobody may count it.
             continue
         if message.to == core.id:
-            terms.receive(core, message)
+            receive(core, message)
         else:
-            core.sends.append(message)
+            core.sends.append(Send(message))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from d_engine.pure.message import Message, PreVote, PreVoteReply, Vote, VoteReply
 from d_engine.pure.quorum import VoteResult, vote_result
-from d_engine.pure.types import U64, Incarnation, LogId, Micros, NodeId, Term
+from d_engine.pure.types import U64, Micros, NodeId
 
 from . import leader, terms
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 def reset_election_timer(core: Core) -> None:
     """Draws a new election timeout, from now on."""
-    low, high = core.settings.election_timeout
-    core.election_at = core.now + core.rng.between(low, high)
+    core.election_at = core.now + core.rng.between(*core.settings.election_timeout)
 
 
 def may_campaign(core: Core) -> bool:
@@ -77,30 +76,26 @@ def withholds_vote(core: Core, candidate: NodeId) -> bool:
     return core.now < core.withhold_until
 
 
-def pre_vote_asked(core: Core, sender: NodeId, term: Term, last: LogId) -> None:
+def pre_vote_asked(core: Core, message: Message, body: PreVote) -> None:
     """Answers whether this node would vote, if it may answer at all."""
+    sender, term = message.sender, message.term
     if withholds_vote(core, sender):
         return
-    if term > core.term and last >= core.log.last_id():
+    if term > core.term and body.last >= core.log.last_id():
         # In the term that was asked for: this node has not entered it and promises nothing.
         core.send_in(term, sender, PreVoteReply(granted=True), core.durability.hard_state_token)
     else:
         core.send(sender, PreVoteReply(granted=False))
 
 
-def pre_vote_granted(core: Core, sender: NodeId, term: Term, incarnation: Incarnation) -> None:
-    """That member would vote for this node in `term`."""
-    if term == core.term + 1 and core.role == "pre_candidate":
-        core.votes[sender] = True
-        core.seen[sender] = incarnation
-        _count_pre_votes(core)
-
-
-def pre_vote_refused(core: Core, sender: NodeId) -> None:
-    """That member would not."""
-    if core.role == "pre_candidate":
-        core.votes[sender] = False
-        _count_pre_votes(core)
+def pre_vote_replied(core: Core, message: Message, body: PreVoteReply) -> None:
+    """That member would vote for this node in the message's term, or would not."""
+    if core.role != "pre_candidate" or (body.granted and message.term != core.term + 1):
+        return
+    core.votes[message.sender] = body.granted
+    if body.granted:
+        core.seen[message.sender] = message.incarnation
+    _count_pre_votes(core)
 
 
 def _count_pre_votes(core: Core) -> None:
@@ -111,13 +106,14 @@ def _count_pre_votes(core: Core) -> None:
         terms.become_follower(core, None)
 
 
-def vote_asked(core: Core, sender: NodeId, last: LogId, *, transfer: bool) -> None:
+def vote_asked(core: Core, message: Message, body: Vote) -> None:
     """The vote of this term, once: to a candidate whose log is at least as up-to-date (section 5.4.1)."""
+    sender = message.sender
     free = core.leader is None and core.vote is None
-    withheld = not transfer and withholds_vote(core, sender)
+    withheld = not body.transfer and withholds_vote(core, sender)
     if core.vote == sender:
         core.send(sender, VoteReply(granted=True))
-    elif free and not withheld and last >= core.log.last_id():
+    elif free and not withheld and body.last >= core.log.last_id():
         # Whoever was asking for itself gives way.
         terms.become_follower(core, None)
         core.vote = sender
@@ -128,12 +124,12 @@ def vote_asked(core: Core, sender: NodeId, last: LogId, *, transfer: bool) -> No
         core.send(sender, VoteReply(granted=False))
 
 
-def vote_replied(core: Core, message: Message, *, granted: bool) -> None:
+def vote_replied(core: Core, message: Message, body: VoteReply) -> None:
     """That member has voted for this node in this term, or not."""
     if core.role != "candidate":
         return
-    core.votes[message.sender] = granted
-    if granted:
+    core.votes[message.sender] = body.granted
+    if body.granted:
         core.seen[message.sender] = message.incarnation
     result = _tally(core)
     if result == "won":

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from d_engine.pure.entry import Entry
-from d_engine.pure.message import Accepted, HeartbeatReply, Rejected
-from d_engine.pure.types import Index, LogId, NodeId
+from d_engine.pure.message import Accepted, Append, Heartbeat, HeartbeatReply, Message, Rejected
+from d_engine.pure.types import Index, NodeId
 
-from . import leader
+from . import leader, terms
 
 if TYPE_CHECKING:
     from . import Core
 
 
-def append(core: Core, sender: NodeId, prev: LogId, commit: Index, entries: tuple[Entry, ...]) -> None:
+def append(core: Core, message: Message, body: Append) -> None:
     """AppendEntries: takes what is new, if what stands before it is here."""
-    if _overfull(core):
+    sender, log = message.sender, core.log
+    if not terms.follow(core, sender) or _overfull(core):
         return
-    log = core.log
+    prev, commit, entries = body
     end = prev.index + len(entries)
     # What is committed here stands in every later leader's log (section 5.4.3): it cannot conflict, need not be looked at (it may be purged), and
     # is never cut.
@@ -46,11 +46,12 @@ def append(core: Core, sender: NodeId, prev: LogId, commit: Index, entries: tupl
     accept(core, sender, end)
 
 
-def heartbeat(core: Core, sender: NodeId, round_: int, commit: Index) -> None:
+def heartbeat(core: Core, message: Message, body: Heartbeat) -> None:
     """The leader leads, and tells its commit index."""
-    _learn_commit(core, commit)
-    if round_ > 0:
-        answer_heartbeat(core, sender, round_)
+    if terms.follow(core, message.sender):
+        _learn_commit(core, body.commit)
+        if body.round > 0:
+            answer_heartbeat(core, message.sender, body.round)
 
 
 def answer_heartbeat(core: Core, sender: NodeId, round_: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from d_engine.pure import configuration
 from d_engine.pure.effect import Configured
 from d_engine.pure.entry import HEADER_BYTES, Draft, Entry, Proposal
-from d_engine.pure.message import Heartbeat, HeartbeatReply
+from d_engine.pure.message import Heartbeat, HeartbeatReply, Message
 from d_engine.pure.progress import Progress
 from d_engine.pure.quorum import committed_index
 from d_engine.pure.reads import Reads
@@ -30,6 +30,7 @@ class Leadership:
         "followers",
         "handed_over",
         "heartbeat_at",
+        "held_more",
         "notice_at",
         "reads",
         "round",
@@ -64,6 +65,8 @@ class Leadership:
         """Ends and sizes of what was appended and is not committed."""
         self.uncommitted_bytes = 0
         """Their sum."""
+        self.held_more = True
+        """Somebody holds more, durably, or other voters count: more may be committed."""
 
 
 def become_leader(core: Core) -> None:
@@ -106,6 +109,7 @@ def append_own(core: Core, draft: Draft) -> LogId:
     take_entries(core, tuple(entries))
     leadership = core.leadership
     if leadership is not None and bytes_:
+        leadership.held_more = True
         leadership.uncommitted.append((log.last, bytes_))
         leadership.uncommitted_bytes += bytes_
     return LogId(term, first)
@@ -127,12 +131,24 @@ def configured(core: Core) -> None:
     configurations = core.configurations
     if core.leadership is not None:
         known, next_ = core.leadership.followers, core.log.last
+        core.leadership.held_more = True
         core.leadership.followers = {
             member.id: known.get(member.id) or Progress(next_)
             for member in configurations.current.members
             if member.id != core.id
         }
     core.event(Configured(configurations.index, configurations.current))
+
+
+def lead(core: Core, leadership: Leadership) -> None:
+    """What a leader does behind every step that may have moved something."""
+    if leadership.held_more:
+        _advance_commit(core, leadership)
+    if core.transfer is not None:
+        transfer.advance_transfer(core, leadership)
+    if leadership.reads.waiting:
+        reads.start_read_round(core, leadership)
+    replication.replicate_all(core, leadership)
 
 
 def leader_deadline(core: Core, leadership: Leadership) -> Micros:
@@ -175,9 +191,9 @@ def start_round(core: Core, leadership: Leadership) -> None:
     confirm_rounds(core, leadership)
 
 
-def heartbeat_replied(core: Core, sender: NodeId, body: HeartbeatReply) -> None:
+def heartbeat_replied(core: Core, message: Message, body: HeartbeatReply) -> None:
     """That follower follows, and says where its log ends."""
-    leadership = core.leadership
+    leadership, sender = core.leadership, message.sender
     follower = leadership.followers.get(sender) if leadership is not None else None
     if leadership is None or follower is None or body.round > leadership.round:
         return
@@ -185,7 +201,7 @@ def heartbeat_replied(core: Core, sender: NodeId, body: HeartbeatReply) -> None:
     follower.heard = core.now
     follower.apply_stopped = body.apply_stopped
     unanswered = follower.heard_end(body.last, core.now, core.settings.heartbeat_interval)
-    if unanswered and not replication.send_append(core, sender, follower, follower.next - 1, ()):
+    if unanswered and not replication.send_append(core, sender, follower, follower.next - 1, (), 0):
         # What was sent is purged by now: `replicate` starts again from what it is known to hold.
         follower.probe(follower.matched + 1)
     confirm_rounds(core, leadership)
@@ -203,8 +219,9 @@ def confirm_rounds(core: Core, leadership: Leadership) -> None:
         reads.answer_read(core, asker, index)
 
 
-def advance_commit(core: Core, leadership: Leadership) -> None:
+def _advance_commit(core: Core, leadership: Leadership) -> None:
     """Commits what a quorum of each half holds durably, if it is of this term: earlier terms' entries only follow it (section 5.4.2, figure 8)."""
+    leadership.held_more = False
     log = core.log
     held = {node: follower.matched for node, follower in leadership.followers.items()}
     held[core.id] = log.durable

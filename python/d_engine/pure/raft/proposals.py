@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from d_engine.pure.effect import Forwarded, Proposed
 from d_engine.pure.entry import HEADER_BYTES, Draft
-from d_engine.pure.message import ForwardedPropose, ProposeReply, Refusal
-from d_engine.pure.types import LogId, NodeId, RequestId
+from d_engine.pure.message import ForwardedPropose, Message, ProposeReply, Refusal
+from d_engine.pure.types import LogId, RequestId
 
 from . import leader
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def propose(core: Core, request: RequestId, draft: Draft) -> None:
     """The local user's batch: taken, forwarded or refused."""
     if core.leadership is not None:
-        propose_replied(core, request, _take_proposal(core, draft))
+        _answer(core, request, _take_proposal(core, draft))
     elif core.leader is not None and not core.closing:
         # Once: what may have left is never sent again, for it could be applied twice.
         core.send_plain(core.leader, ForwardedPropose(request, draft))
@@ -27,17 +27,22 @@ def propose(core: Core, request: RequestId, draft: Draft) -> None:
         core.refuse(request, "closing" if core.closing else "not_leader")
 
 
-def remote_propose(core: Core, sender: NodeId, request: RequestId, draft: Draft) -> None:
+def remote_propose(core: Core, message: Message, body: ForwardedPropose) -> None:
     """A follower's user's batch."""
+    sender, draft = message.sender, body.entries
     result = _take_proposal(core, draft)
     follower = core.leadership.followers.get(sender) if core.leadership is not None else None
     if follower is not None and isinstance(result, LogId):
         follower.awaited = max(follower.awaited, result.index + len(draft) - 1)
-    core.send_plain(sender, ProposeReply(request, result))
+    core.send_plain(sender, ProposeReply(body.id, result))
 
 
-def propose_replied(core: Core, request: RequestId, result: LogId | Refusal) -> None:
-    """What the leader made of it."""
+def reply_came(core: Core, _: Message, body: ProposeReply) -> None:
+    """What the leader made of a batch that was forwarded."""
+    _answer(core, body.id, body.result)
+
+
+def _answer(core: Core, request: RequestId, result: LogId | Refusal) -> None:
     if isinstance(result, str):
         core.refuse(request, result)
     else:

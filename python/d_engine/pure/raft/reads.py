@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from d_engine.pure.effect import ReadReady
-from d_engine.pure.message import ReadIndex, ReadIndexReply, Refusal
+from d_engine.pure.input import Read
+from d_engine.pure.message import Message, ReadIndex, ReadIndexReply, Refusal
 from d_engine.pure.reads import Asker
-from d_engine.pure.types import Index, NodeId, RequestId
+from d_engine.pure.types import Index, RequestId
 
 from . import leader
 
@@ -16,23 +17,27 @@ if TYPE_CHECKING:
     from .leader import Leadership
 
 
-def read(core: Core, request: RequestId, *, lease: bool) -> None:
+def read(core: Core, given: Read) -> None:
     """The local user's read."""
     if core.leadership is not None:
-        _ask_read(core, (core.id, request), lease=lease)
+        _ask_read(core, (core.id, given.id), lease=given.lease)
     elif core.leader is not None and not core.closing:
-        core.send_plain(core.leader, ReadIndex(request, lease))
+        core.send_plain(core.leader, ReadIndex(given.id, given.lease))
     else:
-        core.refuse(request, "closing" if core.closing else "not_leader")
+        core.refuse(given.id, "closing" if core.closing else "not_leader")
 
 
-def remote_read(core: Core, sender: NodeId, request: RequestId, *, lease: bool) -> None:
+def remote_read(core: Core, message: Message, body: ReadIndex) -> None:
     """A follower's user's read."""
-    _ask_read(core, (sender, request), lease=lease)
+    _ask_read(core, (message.sender, body.id), lease=body.lease)
 
 
-def read_replied(core: Core, request: RequestId, result: Index | Refusal) -> None:
-    """What the leader answers."""
+def reply_came(core: Core, _: Message, body: ReadIndexReply) -> None:
+    """What the leader answers to a read that was passed on."""
+    _answer(core, body.id, body.result)
+
+
+def _answer(core: Core, request: RequestId, result: Index | Refusal) -> None:
     if isinstance(result, str):
         core.refuse(request, result)
     else:
@@ -50,7 +55,7 @@ def _ask_read(core: Core, asker: Asker, *, lease: bool) -> None:
 def start_read_round(core: Core, leadership: Leadership) -> None:
     """Starts a round for the reads that wait, unless one is under way: they go with the next. Never before the term's first commit, since until
     then the commit index may lag behind what earlier leaders acknowledged."""
-    if leadership.reads.want_round() and core.commit >= leadership.first:
+    if core.commit >= leadership.first and leadership.reads.want_round():
         leader.start_round(core, leadership)
 
 
@@ -58,7 +63,7 @@ def answer_read(core: Core, asker: Asker, result: Index | Refusal) -> None:
     """To whoever asked."""
     node, request = asker
     if node == core.id:
-        return read_replied(core, request, result)
+        return _answer(core, request, result)
     follower = core.leadership.followers.get(node) if core.leadership is not None else None
     if follower is not None and isinstance(result, int):
         follower.awaited = max(follower.awaited, result)

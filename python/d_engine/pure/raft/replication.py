@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from d_engine.pure.effect import Fetch, SendSnapshot
-from d_engine.pure.entry import HEADER_BYTES, Entry
-from d_engine.pure.message import Append
+from d_engine.pure.entry import Entry, size
+from d_engine.pure.input import Fetched, Unreachable
+from d_engine.pure.message import Accepted, Append, Message, Rejected, SnapshotReply
 from d_engine.pure.progress import Progress
 from d_engine.pure.types import FetchId, Index, LogId, NodeId
 
@@ -24,10 +25,14 @@ APPLY: Final[FetchFor] = 0
 
 def replicate_all(core: Core, leadership: Leadership) -> None:
     """Sends every follower what its window has room for, and the commit index to those who wait for it."""
+    last, awaited = core.log.last, False
     for node, follower in leadership.followers.items():
-        while _replicate(core, node, follower):
-            pass
-    leader.tell_commit(core, leadership, _is_awaited)
+        if follower.next <= last or follower.flow != "replicate":
+            while _replicate(core, node, follower):
+                pass
+        awaited = awaited or follower.awaited > follower.commit_told
+    if awaited:
+        leader.tell_commit(core, leadership, _is_awaited)
 
 
 def _is_awaited(follower: Progress) -> bool:
@@ -41,10 +46,10 @@ def _replicate(core: Core, node: NodeId, follower: Progress) -> bool:
     log, next_ = core.log, follower.next
     if next_ > log.last:
         # Nothing new: only a probe asks whether the logs match so far.
-        return follower.flow == "probe" and send_append(core, node, follower, next_ - 1, ())
+        return follower.flow == "probe" and send_append(core, node, follower, next_ - 1, (), 0)
     found = log.slice(next_, log.last, core.settings.max_append_bytes)
     if isinstance(found, tuple):
-        return send_append(core, node, follower, next_ - 1, found)
+        return send_append(core, node, follower, next_ - 1, *found)
     if isinstance(found, int):
         # On disk. One read a follower, even if what it was for has changed: a disk that hangs must not collect wishes.
         if node not in core.fetches.values():
@@ -56,46 +61,46 @@ def _replicate(core: Core, node: NodeId, follower: Progress) -> bool:
     return False
 
 
-def send_append(core: Core, node: NodeId, follower: Progress, prev: Index, entries: tuple[Entry, ...]) -> bool:
-    """Sends that follower what stands behind `prev`; `False`: what stands there is purged."""
+def send_append(
+    core: Core, node: NodeId, follower: Progress, prev: Index, entries: tuple[Entry, ...], bytes_: int
+) -> bool:
+    """Sends that follower what stands behind `prev`, so many bytes of it; `False`: what stands there is purged."""
     term = core.log.term(prev)
     if term is None:
         return False
-    last = entries[-1].index if entries else prev
-    follower.sent(last, sum([HEADER_BYTES + len(entry.data) for entry in entries]))
+    last = prev + len(entries)
+    follower.sent(last, bytes_)
     told = min(core.commit, last)
     follower.commit_told = max(follower.commit_told, told)
     core.send(node, Append(LogId(term, prev), core.commit, entries))
     return True
 
 
-def append_accepted(core: Core, sender: NodeId, matched: Index) -> None:
+def append_accepted(core: Core, message: Message, body: Accepted | SnapshotReply) -> None:
     """That follower holds the log, durably, up to `matched`."""
-    follower = _heard_follower(core, sender)
+    leadership = core.leadership
+    follower = leadership.followers.get(message.sender) if leadership is not None else None
+    if leadership is None or follower is None:
+        return
+    follower.heard = core.now
     # Beyond our log: not an answer to anything we sent.
-    if follower is not None and matched <= core.log.last:
-        follower.accepted(matched)
+    if body.matched <= core.log.last and follower.accepted(body.matched):
+        leadership.held_more = True
 
 
-def append_rejected(core: Core, sender: NodeId, prev: Index, hint: LogId) -> None:
+def append_rejected(core: Core, message: Message, body: Rejected) -> None:
     """That follower does not hold what stands at `prev`."""
-    follower = _heard_follower(core, sender)
-    if follower is not None:
-        # The newest of our entries with a term not beyond theirs: one round skips a whole term of ours too.
-        retry = min(core.log.agreement(hint).index, hint.index)
-        follower.rejected(prev, retry)
-
-
-def _heard_follower(core: Core, sender: NodeId) -> Progress | None:
-    follower = core.leadership.followers.get(sender) if core.leadership is not None else None
+    follower = core.leadership.followers.get(message.sender) if core.leadership is not None else None
     if follower is not None:
         follower.heard = core.now
-    return follower
+        # The newest of our entries with a term not beyond theirs: one round skips a whole term of ours too.
+        retry = min(core.log.agreement(body.hint).index, body.hint.index)
+        follower.rejected(body.prev, retry)
 
 
-def unreachable(core: Core, peer: NodeId) -> None:
+def unreachable(core: Core, given: Unreachable) -> None:
     """The transport has lost that member."""
-    follower = core.leadership.followers.get(peer) if core.leadership is not None else None
+    follower = core.leadership.followers.get(given.node) if core.leadership is not None else None
     if follower is not None:
         follower.lost()
 
@@ -109,8 +114,9 @@ def fetch(core: Core, purpose: FetchFor, lo: Index, hi: Index, max_bytes: int) -
     return number
 
 
-def fetched(core: Core, number: FetchId, entries: tuple[Entry, ...] | None) -> None:
-    """Storage has read them; `None`: purged meanwhile."""
+def fetched(core: Core, given: Fetched) -> None:
+    """Storage has read what was asked for; `None`: it is purged meanwhile."""
+    number, entries = given.id, given.entries
     purpose = core.fetches.pop(number, None)
     if purpose is None:
         return None
@@ -123,7 +129,7 @@ def fetched(core: Core, number: FetchId, entries: tuple[Entry, ...] | None) -> N
     follower.fetch = None
     # Of what is purged meanwhile, `replicate` will see that it is.
     if entries and entries[0].index == follower.next:
-        send_append(core, purpose, follower, follower.next - 1, entries)
+        send_append(core, purpose, follower, follower.next - 1, entries, sum(map(size, entries)))
     return None
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from d_engine.pure.effect import PurgeLog, Restore, StaleSnapshot
-from d_engine.pure.input import SnapshotReceived
+from d_engine.pure.input import Purge, SnapshotReceived, SnapshotSent, SnapshotTaken
 from d_engine.pure.message import SnapshotReply
-from d_engine.pure.types import Index, LogId, NodeId
+from d_engine.pure.types import LogId
 
 from . import leader, replication, terms
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from . import Core
 
 
-def snapshot_taken(core: Core, last: LogId) -> None:
+def snapshot_taken(core: Core, given: SnapshotTaken) -> None:
     """The node has a snapshot of its own."""
+    last = given.last
     if last.index <= core.applying.applied:
         core.snapshot = last if core.snapshot is None else max(core.snapshot, last)
 
 
-def purge(core: Core, upto: Index) -> None:
+def purge(core: Core, given: Purge) -> None:
     """The log may forget what a snapshot covers."""
     covered = core.snapshot.index if core.snapshot is not None else 0
-    upto = min(upto, covered, core.applying.applied, core.log.durable)
+    upto = min(given.upto, covered, core.applying.applied, core.log.durable)
     if upto > core.log.purged.index:
         core.rest.append(PurgeLog(core.log.purge(upto)))
 
@@ -71,8 +72,9 @@ def _restore(core: Core, last: LogId) -> None:
     core.rest.append(Restore(last))
 
 
-def snapshot_sent(core: Core, to: NodeId, delivered: Index | None) -> None:
+def snapshot_sent(core: Core, given: SnapshotSent) -> None:
     """Sending a snapshot has ended, well or badly."""
-    follower = core.leadership.followers.get(to) if core.leadership is not None else None
+    delivered = given.delivered
+    follower = core.leadership.followers.get(given.to) if core.leadership is not None else None
     if follower is not None:
         follower.snapshot_ended(delivered if delivered is not None and delivered <= core.log.last else None)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from d_engine.pure.effect import Closed, StorageStalled, Transferred
-from d_engine.pure.message import Refusal, TimeoutNow
-from d_engine.pure.types import Incarnation, Micros, NodeId, RequestId
+from d_engine.pure.input import Close, PersistFailed, Transfer
+from d_engine.pure.message import Message, Refusal, TimeoutNow
+from d_engine.pure.types import Micros, NodeId, RequestId
 
 from . import election, terms
 
@@ -27,15 +28,16 @@ class Handover:
         self.asked = asked
 
 
-def ask_transfer(core: Core, request: RequestId, to: NodeId | None) -> None:
+def ask_transfer(core: Core, given: Transfer) -> None:
     """The local user wants another leader."""
+    request = given.id
     why: Refusal
     if core.role != "leader":
         why = "not_leader"
     elif core.transfer is not None:
         why = "transferring"
     else:
-        found = _successor(core, to)
+        found = _successor(core, given.to)
         if found is not None:
             return _begin_transfer(core, found, request)
         why = "no_successor"
@@ -83,9 +85,9 @@ def advance_transfer(core: Core, leadership: Leadership) -> None:
     core.send(transfer.to, TimeoutNow(member.incarnation))
 
 
-def timeout_now(core: Core, sender: NodeId, target: Incarnation) -> None:
+def timeout_now(core: Core, message: Message, body: TimeoutNow) -> None:
     """Meant for the data directory that the leader knows, and only from the leader that this node follows."""
-    if target == core.incarnation and core.leader == sender and election.may_campaign(core):
+    if body.target == core.incarnation and core.leader == message.sender and election.may_campaign(core):
         election.campaign(core, transfer=True)
 
 
@@ -149,8 +151,9 @@ def check_stall(core: Core) -> None:
     return None
 
 
-def close(core: Core, *, handover: bool) -> None:
+def close(core: Core, given: Close) -> None:
     """The node closes: a leader gives leadership away first."""
+    handover = given.handover
     core.closing = True
     if handover and core.transfer is None:
         _hand_over(core)
@@ -165,8 +168,8 @@ def _finish_close(core: Core) -> None:
         core.reply(Closed())
 
 
-def fail(core: Core) -> None:
-    """Storage has failed: nothing that this node could say would be kept."""
+def fail(core: Core, _: PersistFailed) -> None:
+    """Storage has failed: nothing that this node could say from now on would be kept, so it falls silent."""
     core.closing = True
     core.closed = True
     terms.become_follower(core, None)
