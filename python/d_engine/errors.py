@@ -106,9 +106,17 @@ class DEngineError(Exception):
 
 
 class ConfigError(DEngineError, ValueError):
-    """A setting, a peer table or an address is wrong. Nothing was started or changed. `problems` lists all that was found (list[str])."""
+    """A setting, a peer table, an address or a change of the members is wrong. Nothing was started or changed.
+
+    Attributes:
+        problems: all that was found (list[str]).
+        reason: of a change or a transfer that the rules refuse, in one word (str): "empty", "duplicate", "unknown_member",
+            "not_a_learner", "not_a_voter", "role_of_member", "witness_role", "not_seen", "no_voter_left", "too_many_witnesses",
+            "no_change"; otherwise None.
+    """
 
     problems: list[str]
+    reason: str | None = None
 
     def fill(self) -> None:
         """For this package only."""
@@ -133,9 +141,16 @@ class ProposalError(DEngineError):
 
 
 class NotAcceptedError(ProposalError):
-    """The proposal was certainly not applied and never will be: it may be repeated."""
+    """The proposal (or change, or transfer) was certainly not carried out and never will be: it may be repeated.
+
+    Attributes:
+        reason: of a change or a transfer that was refused for now, in one word (str): "in_flight" (another change is), "not_ready"
+            (the leader is new), "transferring", "storage_stalled", "apply_stopped", "closing", "too_far_behind", "no_successor";
+            otherwise None.
+    """
 
     retryable: ClassVar[bool] = True
+    reason: str | None = None
 
 
 class NotLeaderError(NotAcceptedError):

@@ -61,6 +61,7 @@ fn start(network: &LocalNetwork, directory: &std::path::Path) -> Result<Vec<Coun
             Node::start(NodeParts {
                 id,
                 members: members.clone(),
+                join: None,
                 storage: Box::new(FileStorage::new(directory.join(id.to_string()), config.segment_bytes)),
                 config,
                 machine: Count::default(),

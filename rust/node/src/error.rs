@@ -5,7 +5,9 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use d_engine_raft::{Incarnation, Index, NodeId, Term};
+use d_engine_raft::{ChangeError, Incarnation, Index, NodeId, Refusal, Term};
+
+use crate::traits::JoinError;
 
 /// A plugin's callback raised, or broke its contract.
 #[derive(Clone, thiserror::Error)]
@@ -193,6 +195,40 @@ pub enum NodeError {
         /// Why.
         why: String,
     },
+    /// The members stay as they are, certainly.
+    #[error("node {node} does not change the members: {why}")]
+    ChangeRefused {
+        /// The node that was asked.
+        node: NodeId,
+        /// Why, and what to do.
+        why: ChangeError,
+    },
+    /// Leadership was not given away.
+    #[error("node {node} does not give leadership away: {why}")]
+    TransferRefused {
+        /// The node that was asked.
+        node: NodeId,
+        /// Why.
+        why: Refusal,
+    },
+    /// Certainly not applied: this node is no member any more.
+    #[error("node {node} was removed from the cluster: close it, and ask another node")]
+    Removed {
+        /// The node.
+        node: NodeId,
+    },
+    /// A witness has no state machine that could give a result.
+    #[error("node {node} is a witness: it keeps no state machine and gives no results{}", Leader(.leader.as_ref(), .address.as_ref()))]
+    Witness {
+        /// The node that was asked.
+        node: NodeId,
+        /// The leader, if known.
+        leader: Option<NodeId>,
+        /// Its address, if known.
+        address: Option<String>,
+        /// The term that this is known of.
+        term: Term,
+    },
     /// It may have been applied, or may still be, or never will.
     #[error("the outcome of a proposal on node {node} is unknown: {why}. It may or may not be applied")]
     OutcomeUnknown {
@@ -233,6 +269,14 @@ pub enum NodeError {
         /// What failed.
         error: TransportError,
     },
+    /// The cluster has not taken this node in.
+    #[error("node {node} cannot join: {error}")]
+    Join {
+        /// The node.
+        node: NodeId,
+        /// Why not.
+        error: JoinError,
+    },
     /// This node runs on another data directory than the one that the cluster knows.
     #[error("the cluster knows node {node} by incarnation {expected}, this storage is {found}: was its disk wiped?")]
     WipedMember {
@@ -262,8 +306,23 @@ impl NodeError {
         matches!(
             self,
             Self::NotLeader { .. } | Self::Overloaded { .. } | Self::NotAccepted { .. } | Self::Deadline { .. }
-        )
+        ) || matches!(self, Self::ChangeRefused { why, .. } if passes(*why))
     }
+}
+
+/// Whether a refused change may be made when it is asked for again a little later.
+#[must_use]
+pub const fn passes(why: ChangeError) -> bool {
+    matches!(
+        why,
+        ChangeError::InFlight(_)
+            | ChangeError::NotReady
+            | ChangeError::NotLeader
+            | ChangeError::Transferring
+            | ChangeError::StorageStalled
+            | ChangeError::Closing
+            | ChangeError::Overloaded
+    )
 }
 
 struct Leader<'a>(Option<&'a NodeId>, Option<&'a String>);

@@ -15,10 +15,11 @@ pub mod storage;
 pub mod traits;
 
 pub use config::{MAX_ENTRY_BYTES, NodeConfig, micros};
-pub use error::{NodeError, PluginFailure, StorageError, TransportError};
+pub use driver::Consistency;
+pub use error::{NodeError, PluginFailure, StorageError, TransportError, passes};
 pub use local::{LocalNetwork, LocalTransport};
 pub use metrics::Metrics;
-pub use node::{CloseReport, Completion, Consistency, Node, NodeParts, Outcome, ProposeDone, QueryDone, cluster_id};
+pub use node::{CloseReport, Completion, Join, Node, NodeParts, Outcome, ProposeDone, QueryDone, cluster_id};
 pub use snapshot::SnapshotHead;
 pub use status::{Change, FollowerProgress, Status, Summary};
 pub use traits::*;

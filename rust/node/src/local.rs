@@ -1,13 +1,15 @@
 //! A network inside one process: frames are handed over as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use d_engine_raft::{Member, NodeId};
 
 use crate::error::TransportError;
 use crate::runtime::park::lock;
-use crate::traits::{Frame, Inbound, Park, Transport, TransportStart};
+use crate::traits::{Admission, Frame, Inbound, JoinError, JoinRequest, Park, Transport, TransportStart};
 
 #[derive(Default)]
 struct Network {
@@ -58,7 +60,32 @@ pub struct LocalTransport {
     place: Option<(NodeId, u64, Arc<dyn Inbound>)>,
 }
 
+/// A member that does not answer is as good as gone.
+const JOIN_PATIENCE: Duration = Duration::from_secs(2);
+
 impl Transport for LocalTransport {
+    /// Addresses mean nothing here: the first node that answers will do.
+    fn join(&mut self, _address: &str, request: &JoinRequest, limit: Duration) -> Result<Admission, JoinError> {
+        let others: Vec<_> = {
+            let network = lock(&self.network.0);
+            let others = network.nodes.iter().filter(|(id, _)| **id != request.member.id);
+            others.map(|(_, (_, inbound))| Arc::clone(inbound)).collect()
+        };
+        let mut last = JoinError::Unanswered("nobody else is on this local network".into());
+        for inbound in others {
+            let (answer, answered) = sync_channel(1);
+            let patience = limit.min(JOIN_PATIENCE);
+            // The asker may have gone meanwhile.
+            inbound.join(request.clone(), patience, Box::new(move |result| drop(answer.try_send(result))));
+            match answered.recv_timeout(patience) {
+                Ok(Err(JoinError::Unanswered(why))) => last = JoinError::Unanswered(why),
+                Ok(answer) => return answer,
+                Err(_) => last = JoinError::Unanswered("no answer in time".into()),
+            }
+        }
+        Err(last)
+    }
+
     fn start(&mut self, start: TransportStart) -> Result<Option<Box<dyn Park>>, TransportError> {
         let node = start.hello.node;
         let mut network = lock(&self.network.0);

@@ -5,18 +5,18 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use d_engine_raft::{Configuration, Draft, Index, LogId, Member, NodeId};
+use d_engine_raft::{Change, Configuration, Draft, Index, LogId, Member, NodeId};
 use sha2::{Digest, Sha256};
 
 use crate::config::{NodeConfig, micros};
-use crate::driver::DriverInput;
+use crate::driver::{Consistency, DriverInput};
 use crate::error::NodeError;
 use crate::metrics::{Metrics, add, count};
 use crate::runtime::park::lock;
 use crate::runtime::{
     ApplyTask, Inbox, Item, Proposal, Query, Queues, Running, Shared, Threads, clock, end_item, start,
 };
-use crate::status::{Change, Status, Summary};
+use crate::status::{self, Status, Summary};
 use crate::traits::{Hello, Level, LogSink, Reading, StateMachine, Storage, ThreadHooks, Transport};
 
 /// Called once with the result of a call. Runs on the core or apply thread: it must not block, and on the core thread it must
@@ -40,13 +40,13 @@ pub type ProposeDone<O> = Box<dyn FnOnce(Outcome<O>) + Send>;
 /// Called once: on the apply thread with the machine, or with an error, as `ProposeDone`.
 pub type QueryDone<S> = Box<dyn FnOnce(Result<Reading<'_, S>, NodeError>) + Send>;
 
-/// How fresh a read is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Consistency {
-    /// It sees everything acknowledged before the call, on any node.
-    Linearizable,
-    /// It sees what this node has applied.
-    Eventual,
+/// How a node becomes a member of a running cluster.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// Where members are asked, one after the other.
+    pub addresses: Vec<String>,
+    /// What the node shall be, and where it is reached.
+    pub member: Member,
 }
 
 /// What a node is made of.
@@ -57,6 +57,8 @@ pub struct NodeParts<S: StateMachine> {
     pub config: NodeConfig,
     /// The initial members; used only while the storage is empty.
     pub members: Vec<Member>,
+    /// Whom it asks while it does not know a single member.
+    pub join: Option<Join>,
     /// Where it keeps log and snapshots.
     pub storage: Box<dyn Storage>,
     /// What it applies entries to.
@@ -164,6 +166,10 @@ impl<S: StateMachine> Node<S> {
             refused(done, self.shared.closed());
             return;
         }
+        if self.shared.is_witness() {
+            refused(done, self.shared.witness());
+            return;
+        }
         let admission = match self.shared.admit(draft.size()) {
             Ok(admission) => admission,
             Err(error) => {
@@ -192,6 +198,10 @@ impl<S: StateMachine> Node<S> {
             done(Err(self.shared.closed()));
             return;
         }
+        if self.shared.is_witness() {
+            done(Err(self.shared.witness()));
+            return;
+        }
         let admission = match self.shared.admit(0) {
             Ok(admission) => admission,
             Err(error) => {
@@ -202,9 +212,10 @@ impl<S: StateMachine> Node<S> {
         let deadline = clock::deadline(timeout);
         let query = Query { done, admission, deadline };
         match consistency {
-            Consistency::Linearizable => {
-                self.push(Item::Driver(DriverInput::Read { waiter: query, deadline }));
+            Consistency::Linearizable | Consistency::Lease => {
+                self.push(Item::Driver(DriverInput::Read { waiter: query, deadline, consistency }));
             }
+            // What is here is here: the core thread need not hear of it.
             Consistency::Eventual => {
                 self.queues.apply.push(&self.shared, &mut vec![ApplyTask::Query { query, index: 0 }]);
             }
@@ -218,13 +229,23 @@ impl<S: StateMachine> Node<S> {
         self.push(Item::Driver(input));
     }
 
+    /// Changes the membership; gives the members that it led to, once they are committed. All of it is made, or nothing.
+    pub fn change(&self, changes: Vec<Change>, timeout: Option<Duration>, done: Completion<Configuration>) {
+        self.push(Item::Driver(DriverInput::Change { changes, waiter: done, deadline: clock::deadline(timeout) }));
+    }
+
+    /// Gives leadership to that voter (`None`: to the best one), and tells who leads then. Not passed on: ask the leader.
+    pub fn transfer(&self, to: Option<NodeId>, timeout: Option<Duration>, done: Completion<NodeId>) {
+        self.push(Item::Driver(DriverInput::Transfer { to, waiter: done, deadline: clock::deadline(timeout) }));
+    }
+
     /// Waits until a leader is known and the first entry of its term is applied here.
     pub fn wait_ready(&self, timeout: Option<Duration>, done: Completion<()>) {
         self.push(Item::WaitReady(done, clock::deadline(timeout)));
     }
 
     /// Waits for a change of role, term or leader with a version beyond `seen` (0: tells at once).
-    pub fn next_change(&self, seen: u64, timeout: Option<Duration>, done: Completion<Change>) {
+    pub fn next_change(&self, seen: u64, timeout: Option<Duration>, done: Completion<status::Change>) {
         self.push(Item::NextChange(seen, done, clock::deadline(timeout)));
     }
 

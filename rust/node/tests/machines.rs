@@ -78,6 +78,7 @@ fn start(network: &LocalNetwork, storage: &MemoryStorage, machine: &Durable) -> 
         id: 1,
         config: NodeConfig { snapshot_every_entries: 0, snapshot_every_bytes: 0, trailing_entries: 0, ..config() },
         members: members(1),
+        join: None,
         storage: Box::new(storage.clone()),
         machine: machine.clone(),
         transport: Box::new(network.transport()),

@@ -28,6 +28,8 @@ impl Calls for Numbers {
     type Proposal = u64;
     type Read = ();
     type Snapshot = ();
+    type Change = ();
+    type Transfer = ();
 }
 
 struct Machine {

@@ -83,8 +83,11 @@ pub fn span(seconds: f64) -> PyResult<Option<Duration>> {
 pub fn consistency(name: &str) -> PyResult<Consistency> {
     match name {
         "linearizable" => Ok(Consistency::Linearizable),
+        "lease" => Ok(Consistency::Lease),
         "eventual" => Ok(Consistency::Eventual),
-        other => Err(PyValueError::new_err(format!("consistency is {other:?}: write 'linearizable' or 'eventual'"))),
+        other => {
+            Err(PyValueError::new_err(format!("consistency is {other:?}: write 'linearizable', 'lease' or 'eventual'")))
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use d_engine_node::{NodeError, PluginFailure, StorageError, TransportError};
-use d_engine_raft::NodeId;
+use d_engine_node::{JoinError, NodeError, PluginFailure, StorageError, TransportError, passes};
+use d_engine_raft::{ChangeError, NodeId, Refusal};
 use pyo3::exceptions::{PyBaseException, PyException};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -171,6 +171,29 @@ fn report(error: &NodeError) -> Report {
         NodeError::NotAccepted { node, why } => {
             Report::new("NotAcceptedError", format!("the proposal was not accepted: {why}")).node(*node)
         }
+        NodeError::ChangeRefused { node, why } => refused_change(*node, *why),
+        NodeError::TransferRefused { node, why } => {
+            // What names the wrong node is wrong tomorrow, too.
+            let class = match why {
+                Refusal::UnknownMember | Refusal::NotAVoter => "ConfigError",
+                _ => "NotAcceptedError",
+            };
+            Report::new(class, format!("leadership is not given away: {why}"))
+                .node(*node)
+                .text("reason", snake_case(&format!("{why:?}")))
+        }
+        NodeError::Removed { node } => Report::new("NotLeaderError", "this node was removed from the cluster")
+            .node(*node)
+            .text("hint", "Close it, and ask another node"),
+        NodeError::Witness { node, leader, address, term } => {
+            Report::new("NotLeaderError", "a witness keeps no state machine and gives no results")
+                .node(*node)
+                .maybe_number("leader_id", *leader)
+                .maybe_text("address", address.as_ref())
+                .number("term", *term)
+                .text("hint", "Ask another node")
+        }
+        NodeError::Join { node, error } => refused_join(*node, error),
         NodeError::OutcomeUnknown { node, why } => {
             Report::new("OutcomeUnknownError", format!("the proposal may or may not be applied: {why}"))
                 .node(*node)
@@ -200,6 +223,41 @@ pub fn too_large(size: usize, limit: usize) -> Report {
     Report::new("TooLargeError", format!("an entry of {size} bytes is over the limit of {limit} (max_entry_bytes)"))
         .number("size", size as u64)
         .number("limit", limit as u64)
+}
+
+/// A change of the members that was not made: a mistake, unless it may be made a little later.
+fn refused_change(node: NodeId, why: ChangeError) -> Report {
+    let class = if passes(why) { "NotAcceptedError" } else { "ConfigError" };
+    let kind = format!("{why:?}");
+    let kind = kind.split([' ', '(']).next().unwrap_or_default();
+    Report::new(class, format!("the members stay as they are: {why}")).node(node).text("reason", snake_case(kind))
+}
+
+fn refused_join(node: NodeId, error: &JoinError) -> Report {
+    match error {
+        JoinError::WrongCluster { expected, found } => Report::new("WrongClusterError", error.to_string())
+            .node(node)
+            .text("expected", expected.as_str())
+            .text("found", found.as_str()),
+        JoinError::Refused(why) => refused_change(node, *why),
+        JoinError::Unanswered(why) => Report::new("DeadlineError", format!("no member took this node in: {why}"))
+            .node(node)
+            .text("hint", "Are they running, do they have a leader, are the addresses right?"),
+        JoinError::SameNode(_) | JoinError::Unsupported | JoinError::Other(_) => {
+            Report::new("ConfigError", error.to_string()).node(node)
+        }
+    }
+}
+
+fn snake_case(name: &str) -> String {
+    let mut out = String::new();
+    for character in name.chars() {
+        if character.is_ascii_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(character.to_ascii_lowercase());
+    }
+    out
 }
 
 /// A storage's failure, whichever room it comes from.

@@ -143,6 +143,7 @@ impl Node {
             id: self.id,
             config: self.config.clone(),
             members: self.members.clone(),
+            join: None,
             storage,
             machine: Machine::new(parts.machine.bind(py))?,
             transport,

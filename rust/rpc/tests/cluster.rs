@@ -57,6 +57,7 @@ impl Cluster {
             id,
             config: self.config.clone(),
             members: self.members.clone(),
+            join: None,
             storage: Box::new(self.storages.entry(id).or_default().clone()),
             machine: Tape::default(),
             transport: Box::new(transport),

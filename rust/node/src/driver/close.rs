@@ -3,6 +3,7 @@
 use d_engine_raft::{Input, Micros};
 
 use super::Driver;
+use super::digest::Digest;
 use super::types::{Action, Calls, Failure, Raft, Unknown};
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +39,19 @@ impl Closing {
             _ => None,
         }
     }
+
+    pub(super) fn digest(self, out: &mut Digest) {
+        match self {
+            Self::Open => out.number(0),
+            Self::Draining { handover, until } => {
+                out.number(1);
+                out.flag(handover);
+                out.number(until);
+            }
+            Self::Asked => out.number(2),
+            Self::Done => out.number(3),
+        }
+    }
 }
 
 impl<C: Raft, K: Calls> Driver<C, K> {
@@ -62,5 +76,8 @@ impl<C: Raft, K: Calls> Driver<C, K> {
         self.proposals.fail_placed(&Failure::Unknown(Unknown::Closed), out);
         self.reads.fail_all(&Failure::Closed, out);
         self.policy.fail_waiting(&Failure::Closed, out);
+        self.changes.fail_held(&Failure::Closed, out);
+        self.changes.fail_placed(&Failure::Unknown(Unknown::Closed), out);
+        self.transfers.fail_all(&Failure::Closed, out);
     }
 }

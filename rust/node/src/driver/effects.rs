@@ -1,6 +1,6 @@
 //! From the core's effects to actions.
 
-use d_engine_raft::{Effect, Entry, Event, Input, Micros, Reply};
+use d_engine_raft::{Effect, Entry, Event, Input, Micros, Refusal, Reply};
 
 use super::Driver;
 use super::types::{Action, Calls, Failure, Raft, Unknown};
@@ -24,6 +24,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
             Effect::Restore(last) => {
                 self.handed = last.index;
                 self.proposals.restored(last, out);
+                self.changes.restored(last, out);
                 self.policy.restored(last);
                 out.push(Action::Restore(last));
                 self.reads.release(self.handed, out);
@@ -44,6 +45,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
             return;
         }
         self.handed = last;
+        self.changes.hand_out(&entries, out);
         let wanted = self.proposals.hand_out(&entries, out);
         out.push(Action::Apply { entries, wanted });
         self.reads.release(last, out);
@@ -61,6 +63,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
                 }
             }
             Reply::Forwarded { id, to } => {
+                self.changes.forwarded(id, to, self.core.term());
                 if let Some(entries) = self.proposals.forwarded(id, to, self.core.term()) {
                     out.push(Action::Forwarded { to, entries });
                 }
@@ -73,17 +76,51 @@ impl<C: Raft, K: Calls> Driver<C, K> {
                 }
             }
             Reply::ReadReady { id, index } => self.reads.ready(id, index, self.handed, self.apply_stopped, out),
-            // Nobody asks for these.
-            Reply::Transferred { .. } | Reply::Changing { .. } | Reply::ChangeRefused { .. } => {}
+            Reply::Transferred { id, to } => {
+                let result = to.map_err(|why| self.refused_transfer(why));
+                self.transfers.ended(id, result, out);
+            }
+            Reply::Changing { id, at } => self.changes.place(id, at, self.handed, out),
+            Reply::ChangeRefused { id, why } => {
+                let again = now + self.settings.refusal_pause;
+                self.changes.refused(id, why, again, self.closing.refuses(), out);
+            }
             Reply::Closed => self.finish(out),
         }
     }
 
+    fn refused_transfer(&self, why: Refusal) -> Failure {
+        match why {
+            Refusal::NotLeader => Failure::NotLeader { leader: self.core.leader(), term: self.core.term() },
+            why => Failure::Refused(why),
+        }
+    }
+
     fn event(&mut self, now: Micros, event: Event, out: &mut Vec<Action<K>>) {
-        if let Event::Changed { leader: Some(_), term, .. } = &event {
-            self.proposals.leader_changed(*term, now + self.settings.read_retry);
-            self.reads.leader_changed();
+        match &event {
+            Event::Changed { leader: Some(_), term, .. } => {
+                self.proposals.leader_changed(*term, now + self.settings.read_retry);
+                self.changes.leader_changed(*term, now + self.settings.read_retry);
+                self.reads.leader_changed();
+            }
+            Event::Configured { configuration, .. } if configuration.member(self.settings.id).is_some() => {
+                self.removed = false;
+            }
+            Event::Removed => self.was_removed(now, out),
+            _ => {}
         }
         out.push(Action::Event(event));
+    }
+
+    /// No leader counts on this node any more, and none answers it.
+    fn was_removed(&mut self, now: Micros, out: &mut Vec<Action<K>>) {
+        self.removed = true;
+        self.proposals.fail_held(&Failure::Removed, out);
+        self.reads.fail_all(&Failure::Removed, out);
+        self.changes.fail_held(&Failure::Removed, out);
+        // What was committed before the removal is still to be handed out.
+        let answer_by = now + self.settings.read_retry;
+        self.proposals.removed(answer_by);
+        self.changes.removed(answer_by);
     }
 }

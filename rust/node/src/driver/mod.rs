@@ -4,24 +4,31 @@
 //! reads that came together make one step of the core each, and what is due fires after what was queued. Actions are carried
 //! out in their order and never waited for.
 
+mod changes;
 mod close;
 mod core;
+mod digest;
 mod effects;
 mod policy;
 mod proposals;
 mod reads;
+mod transfers;
 mod types;
 
 use std::collections::BTreeMap;
 
 use d_engine_raft::{Effect, Index, Input, LogId, Micros, NodeId, RequestId, Role, Term, WallMicros};
 
+use changes::Changes;
 use close::Closing;
 use policy::Policy;
 use proposals::Proposals;
 use reads::Reads;
+use transfers::Transfers;
 
-pub use types::{Action, Calls, DriverInput, DriverSettings, DriverStart, Failure, Piece, Raft, Unknown, Wanted};
+pub use types::{
+    Action, Calls, Consistency, DriverInput, DriverSettings, DriverStart, Failure, Piece, Raft, Unknown, Wanted,
+};
 
 /// A core with everything that a node decides around it.
 pub struct Driver<C, K: Calls> {
@@ -30,6 +37,8 @@ pub struct Driver<C, K: Calls> {
     proposals: Proposals<K::Proposal>,
     reads: Reads<K::Read>,
     policy: Policy<K::Snapshot>,
+    changes: Changes<K::Change>,
+    transfers: Transfers<K::Transfer>,
     closing: Closing,
     effects: Vec<Effect>,
     last_id: RequestId,
@@ -39,6 +48,8 @@ pub struct Driver<C, K: Calls> {
     applied: LogId,
     apply_stopped: bool,
     failed: bool,
+    /// This node is no member any more.
+    removed: bool,
 }
 
 impl<C: Raft, K: Calls> Driver<C, K> {
@@ -51,6 +62,8 @@ impl<C: Raft, K: Calls> Driver<C, K> {
             proposals: Proposals::default(),
             reads: Reads::default(),
             policy,
+            changes: Changes::default(),
+            transfers: Transfers::default(),
             closing: Closing::default(),
             effects: Vec::new(),
             last_id: start.ids_after,
@@ -58,6 +71,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
             applied: start.applied,
             apply_stopped: false,
             failed: false,
+            removed: false,
         }
     }
 
@@ -83,7 +97,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
 
     /// Calls that wait in here.
     pub fn waiting(&self) -> usize {
-        self.proposals.len() + self.reads.len()
+        self.proposals.len() + self.reads.len() + self.changes.len() + self.transfers.len()
     }
 
     /// Takes in one thing that happened.
@@ -91,19 +105,30 @@ impl<C: Raft, K: Calls> Driver<C, K> {
         match input {
             DriverInput::Message(message) => self.step(now, Input::Message { wall, message }, out),
             DriverInput::Propose { draft, waiter, deadline } => {
-                if self.closing.refuses() {
-                    out.push(Action::FailProposal { id: None, waiter, failure: Failure::Closed });
+                if let Some(failure) = self.refuses() {
+                    out.push(Action::FailProposal { id: None, waiter, failure });
                 } else {
                     self.proposals.hold(now, self.applying(), draft, waiter, deadline);
                 }
             }
-            DriverInput::Read { waiter, deadline } => {
-                if self.closing.refuses() {
-                    out.push(Action::FailRead { waiter, failure: Failure::Closed });
+            DriverInput::Read { waiter, consistency: Consistency::Eventual, .. } => {
+                out.push(Action::Query { waiter, index: 0 });
+            }
+            DriverInput::Read { waiter, deadline, consistency } => {
+                if let Some(failure) = self.refuses() {
+                    out.push(Action::FailRead { waiter, failure });
                 } else {
-                    self.reads.wait(waiter, deadline);
+                    self.reads.wait(waiter, deadline, consistency == Consistency::Lease);
                 }
             }
+            DriverInput::Change { changes, waiter, deadline } => {
+                if let Some(failure) = self.refuses() {
+                    out.push(Action::EndChange { waiter, result: Err(failure) });
+                } else {
+                    self.changes.hold(changes, waiter, deadline);
+                }
+            }
+            DriverInput::Transfer { to, waiter, deadline } => self.transfer(now, to, waiter, deadline, out),
             DriverInput::Snapshot { waiter, deadline, applied } => {
                 if self.closing.refuses() {
                     out.push(Action::EndSnapshot { waiter, result: Err(Failure::Closed) });
@@ -143,22 +168,37 @@ impl<C: Raft, K: Calls> Driver<C, K> {
                 self.proposals.fail_held(&Failure::Closed, out);
                 self.reads.fail_waiting(&Failure::Closed, out);
                 self.policy.fail_waiting(&Failure::Closed, out);
+                self.changes.fail_held(&Failure::Closed, out);
             }
+        }
+    }
+
+    /// Why nothing new is taken in, if so.
+    fn refuses(&self) -> Option<Failure> {
+        match (self.closing.refuses(), self.removed) {
+            (true, _) => Some(Failure::Closed),
+            (false, true) => Some(Failure::Removed),
+            (false, false) => None,
         }
     }
 
     /// Ends a turn: steps what has been collected, then fires what is due.
     pub fn flush(&mut self, now: Micros, wall: WallMicros, out: &mut Vec<Action<K>>) {
-        self.propose(now, wall, out);
-        self.ask_reads(now, out);
+        self.ask(now, wall, out);
         if self.core.deadline().is_some_and(|due| due <= now) {
             self.step(now, Input::Time { wall }, out);
             // A timer may have made this node a leader, and what waits for one must not wait for the next wake-up.
-            self.propose(now, wall, out);
-            self.ask_reads(now, out);
+            self.ask(now, wall, out);
         }
         self.expire(now, out);
         self.close_when_drained(now, out);
+    }
+
+    fn ask(&mut self, now: Micros, wall: WallMicros, out: &mut Vec<Action<K>>) {
+        self.propose(now, wall, out);
+        self.ask_changes(now, wall, out);
+        self.ask_reads(now, false, out);
+        self.ask_reads(now, true, out);
     }
 
     /// When `flush` must be called at the latest.
@@ -168,6 +208,8 @@ impl<C: Raft, K: Calls> Driver<C, K> {
             self.proposals.deadline(self.core.leader().is_some(), self.applying()),
             self.reads.deadline(self.core.leader().is_some()),
             self.policy.deadline(),
+            self.changes.deadline(self.core.leader().is_some()),
+            self.transfers.deadline(),
             self.closing.deadline(),
         ];
         own.into_iter().flatten().min()
@@ -207,12 +249,48 @@ impl<C: Raft, K: Calls> Driver<C, K> {
         }
     }
 
-    fn ask_reads(&mut self, now: Micros, out: &mut Vec<Action<K>>) {
-        if self.core.leader().is_some() && self.reads.can_ask(now) {
+    fn ask_changes(&mut self, now: Micros, wall: WallMicros, out: &mut Vec<Action<K>>) {
+        while self.changes.can_ask(now) {
+            let Some(leader) = self.core.leader() else { return };
+            if self.apply_stopped {
+                // Nobody here would see the change through.
+                return self.changes.fail_held(&Failure::ApplyStopped, out);
+            }
+            if leader != self.settings.id && !self.settings.forward {
+                let failure = Failure::NotLeader { leader: Some(leader), term: self.core.term() };
+                return self.changes.fail_held(&failure, out);
+            }
             let id = self.next_id();
-            self.reads.ask(id, now + self.settings.read_retry);
+            let Some(changes) = self.changes.ask(id) else { return };
+            self.step(now, Input::Change { wall, id, changes }, out);
+        }
+    }
+
+    fn transfer(
+        &mut self,
+        now: Micros,
+        to: Option<NodeId>,
+        waiter: K::Transfer,
+        deadline: Option<Micros>,
+        out: &mut Vec<Action<K>>,
+    ) {
+        if let Some(failure) = self.refuses() {
+            out.push(Action::EndTransfer { waiter, result: Err(failure) });
+        } else if to == Some(self.settings.id) && self.core.leader() == to {
+            out.push(Action::EndTransfer { waiter, result: Ok(self.settings.id) });
+        } else {
+            let id = self.next_id();
+            self.transfers.ask(id, waiter, deadline);
+            self.step(now, Input::Transfer { id, to }, out);
+        }
+    }
+
+    fn ask_reads(&mut self, now: Micros, lease: bool, out: &mut Vec<Action<K>>) {
+        if self.core.leader().is_some() && self.reads.can_ask(now, lease) {
+            let id = self.next_id();
+            self.reads.ask(id, lease, now + self.settings.read_retry);
             out.push(Action::ReadRound);
-            self.step(now, Input::Read { id, lease: false }, out);
+            self.step(now, Input::Read { id, lease }, out);
         }
     }
 
@@ -220,6 +298,8 @@ impl<C: Raft, K: Calls> Driver<C, K> {
         self.proposals.expire(now, self.core.term(), out);
         self.reads.expire(now, out);
         self.policy.expire(now, out);
+        self.changes.expire(now, self.core.term(), out);
+        self.transfers.expire(now, out);
         if self.policy.grace_is_over(now) {
             self.purge(now, out);
         }
@@ -229,6 +309,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
         self.apply_stopped = true;
         self.proposals.fail_placed(&Failure::ApplyStopped, out);
         self.policy.fail_waiting(&Failure::ApplyStopped, out);
+        self.changes.fail_placed(&Failure::ApplyStopped, out);
         // The apply thread knows how far it came, and answers each by that.
         self.reads.release_all(out);
         self.step(now, Input::ApplyStopped, out);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use d_engine_raft::{Index, LogId, Micros, NodeId};
 
+use super::digest::Digest;
 use super::types::{Action, Calls, DriverSettings, DriverStart, Failure};
 
 /// A transfer, and the log that its receiver will need afterwards.
@@ -201,5 +202,26 @@ impl<N> Policy<N> {
         }
         self.purged = upto;
         Some(upto)
+    }
+
+    /// All of it but the callers.
+    pub(super) fn digest(&self, out: &mut Digest) {
+        out.number(self.newest);
+        out.number(self.tried);
+        out.number(self.tried_bytes);
+        out.flag(self.running);
+        out.number(self.begun);
+        out.number(self.bytes);
+        out.number(self.purged);
+        out.list(self.pins.iter(), |out, (&node, pin)| {
+            out.number(node);
+            out.number(pin.index);
+            out.number(pin.begun_at);
+            out.maybe(pin.delivered);
+        });
+        out.list(self.waiters.iter(), |out, waiter| {
+            out.maybe(waiter.deadline);
+            out.number(waiter.after);
+        });
     }
 }

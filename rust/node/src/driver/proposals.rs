@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use d_engine_raft::{Draft, Entry, Index, LogId, Micros, NodeId, Refusal, RequestId, Term};
 
+use super::digest::Digest;
 use super::take_if;
 use super::types::{Action, Calls, Failure, Piece, Unknown, Wanted};
 
@@ -121,6 +122,15 @@ impl<P> Proposals<P> {
         self.paused_until = 0;
         for asked in self.asked.values_mut().filter(|asked| asked.forwarded.is_some_and(|(_, before)| before < term)) {
             asked.deadline = Some(asked.deadline.map_or(answer_by, |deadline| deadline.min(answer_by)));
+            self.earliest = self.earliest.min(answer_by);
+        }
+    }
+
+    /// This node is no member any more: what it waits for comes soon, if at all.
+    pub(super) fn removed(&mut self, answer_by: Micros) {
+        let asked = self.asked.values_mut().map(|one| &mut one.deadline);
+        for deadline in asked.chain(self.placed.values_mut().map(|one| &mut one.deadline)) {
+            *deadline = Some(deadline.map_or(answer_by, |deadline| deadline.min(answer_by)));
             self.earliest = self.earliest.min(answer_by);
         }
     }
@@ -298,5 +308,34 @@ impl<P> Proposals<P> {
         let asked = self.asked.values().filter_map(|asked| asked.deadline);
         let placed = self.placed.values().filter_map(|placed| placed.deadline);
         self.earliest = held.chain(asked).chain(placed).min().map_or(Micros::MAX, |next| next.max(now + SCAN_INTERVAL));
+    }
+
+    /// All of it but the callers.
+    pub(super) fn digest(&self, out: &mut Digest) {
+        out.list(self.held.iter(), |out, held| {
+            out.size(held.draft.len());
+            out.size(held.draft.size());
+            out.maybe(held.deadline);
+        });
+        out.size(self.held_entries);
+        out.number(self.gather_until);
+        out.number(self.last_came);
+        out.list(self.asked.iter(), |out, (&id, asked)| {
+            out.number(id);
+            out.flag(asked.copy.is_some());
+            out.size(asked.entries);
+            out.forwarded(asked.forwarded);
+            out.maybe(asked.deadline);
+        });
+        out.list(self.placed.iter(), |out, (&(index, term), placed)| {
+            out.number(index);
+            out.number(term);
+            out.number(placed.id);
+            out.number(placed.end);
+            out.flag(placed.begun);
+            out.maybe(placed.deadline);
+        });
+        out.number(self.paused_until);
+        out.number(self.earliest);
     }
 }

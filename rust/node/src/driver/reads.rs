@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 
 use d_engine_raft::{Index, Micros, RequestId};
 
+use super::digest::Digest;
 use super::take_if;
 use super::types::{Action, Calls, Failure};
 
 struct Reader<R> {
     waiter: R,
     deadline: Option<Micros>,
+    /// A lease is as good as a quorum's answer.
+    lease: bool,
 }
 
 struct Round<R> {
     readers: Vec<Reader<R>>,
+    lease: bool,
     retry_at: Micros,
 }
 
@@ -37,7 +41,7 @@ impl<R> Default for Reads<R> {
     }
 }
 
-/// Rounds under way at once; what comes meanwhile shares the next one.
+/// Rounds of a kind under way at once; what comes meanwhile shares the next one.
 const MAX_ROUNDS: usize = 4;
 /// Scans for what has expired come at least this far apart.
 const SCAN_INTERVAL: Micros = 10_000;
@@ -49,22 +53,28 @@ impl<R> Reads<R> {
             + self.ready.values().map(Vec::len).sum::<usize>()
     }
 
-    pub(super) fn wait(&mut self, waiter: R, deadline: Option<Micros>) {
+    pub(super) fn wait(&mut self, waiter: R, deadline: Option<Micros>, lease: bool) {
         self.earliest = self.earliest.min(deadline.unwrap_or(Micros::MAX));
-        self.waiting.push(Reader { waiter, deadline });
+        self.waiting.push(Reader { waiter, deadline, lease });
     }
 
-    pub(super) fn can_ask(&self, now: Micros) -> bool {
-        !self.waiting.is_empty() && self.rounds.len() < MAX_ROUNDS && now >= self.paused_until
+    pub(super) fn can_ask(&self, now: Micros, lease: bool) -> bool {
+        now >= self.paused_until && self.wants(lease)
     }
 
-    pub(super) fn ask(&mut self, id: RequestId, retry_at: Micros) {
-        self.rounds.insert(id, Round { readers: std::mem::take(&mut self.waiting), retry_at });
+    fn wants(&self, lease: bool) -> bool {
+        self.waiting.iter().any(|reader| reader.lease == lease)
+            && self.rounds.values().filter(|round| round.lease == lease).count() < MAX_ROUNDS
+    }
+
+    /// All readers of a kind that wait become one round.
+    pub(super) fn ask(&mut self, id: RequestId, lease: bool, retry_at: Micros) {
+        let readers = self.waiting.extract_if(.., |reader| reader.lease == lease).collect();
+        self.rounds.insert(id, Round { readers, lease, retry_at });
     }
 
     pub(super) fn deadline(&self, leader_known: bool) -> Option<Micros> {
-        let ask =
-            (leader_known && !self.waiting.is_empty() && self.rounds.len() < MAX_ROUNDS).then_some(self.paused_until);
+        let ask = (leader_known && (self.wants(false) || self.wants(true))).then_some(self.paused_until);
         let retry = self.rounds.values().map(|round| round.retry_at).min();
         [ask, retry, (self.earliest != Micros::MAX).then_some(self.earliest)].into_iter().flatten().min()
     }
@@ -152,5 +162,28 @@ impl<R> Reads<R> {
         self.rounds.retain(|_, round| !round.readers.is_empty());
         self.ready.retain(|_, readers| !readers.is_empty());
         self.earliest = if next == Micros::MAX { next } else { next.max(now + SCAN_INTERVAL) };
+    }
+
+    /// All of it but the callers.
+    pub(super) fn digest(&self, out: &mut Digest) {
+        let readers = |out: &mut Digest, readers: &[Reader<R>]| {
+            out.list(readers.iter(), |out, reader| {
+                out.maybe(reader.deadline);
+                out.flag(reader.lease);
+            });
+        };
+        readers(out, &self.waiting);
+        out.list(self.rounds.iter(), |out, (&id, round)| {
+            out.number(id);
+            out.flag(round.lease);
+            out.number(round.retry_at);
+            readers(out, &round.readers);
+        });
+        out.list(self.ready.iter(), |out, (&index, ready)| {
+            out.number(index);
+            readers(out, ready);
+        });
+        out.number(self.paused_until);
+        out.number(self.earliest);
     }
 }

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use d_engine_raft::{
-    Configuration, Draft, Effect, Entry, Event, FetchId, Index, Input, LogId, Message, Micros, NodeId, Persist,
-    Refusal, RequestId, Role, Term, Token, WallMicros,
+    Change, ChangeError, Configuration, Draft, Effect, Entry, Event, FetchId, Index, Input, LogId, Message, Micros,
+    NodeId, Persist, Refusal, RequestId, Role, Term, Token, WallMicros,
 };
 
 /// What a driver needs of a protocol core.
@@ -33,6 +33,21 @@ pub trait Calls {
     type Read;
     /// Of a demand for a snapshot.
     type Snapshot;
+    /// Of a change of the membership.
+    type Change;
+    /// Of a transfer of leadership.
+    type Transfer;
+}
+
+/// How fresh a read is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// It sees everything acknowledged before the call, on any node; a quorum confirms that.
+    Linearizable,
+    /// The same, as long as clocks keep within the drift bound: a leader's lease is as good as a quorum's answer.
+    Lease,
+    /// It sees what this node has applied.
+    Eventual,
 }
 
 /// The driver's own settings. Spans in microseconds.
@@ -87,10 +102,30 @@ pub enum DriverInput<K: Calls> {
         /// Until when.
         deadline: Option<Micros>,
     },
-    /// The local user reads what is acknowledged now.
+    /// The local user reads.
     Read {
         /// Who waits.
         waiter: K::Read,
+        /// Until when.
+        deadline: Option<Micros>,
+        /// How fresh it must be.
+        consistency: Consistency,
+    },
+    /// The local user changes the membership.
+    Change {
+        /// All to be made together.
+        changes: Vec<Change>,
+        /// Who waits.
+        waiter: K::Change,
+        /// Until when.
+        deadline: Option<Micros>,
+    },
+    /// The local user gives leadership away.
+    Transfer {
+        /// To whom; `None`: to the best one.
+        to: Option<NodeId>,
+        /// Who waits.
+        waiter: K::Transfer,
         /// Until when.
         deadline: Option<Micros>,
     },
@@ -225,6 +260,20 @@ pub enum Action<K: Calls> {
         /// The snapshot's index, or why there is none.
         result: Result<Index, Failure>,
     },
+    /// A change of the membership has ended.
+    EndChange {
+        /// Who waits.
+        waiter: K::Change,
+        /// The members that it led to, committed, or why it was not made.
+        result: Result<Configuration, Failure>,
+    },
+    /// A transfer of leadership has ended.
+    EndTransfer {
+        /// Who waits.
+        waiter: K::Transfer,
+        /// Who leads now, or why it was not made.
+        result: Result<NodeId, Failure>,
+    },
     /// Entries were passed on to that node.
     Forwarded {
         /// To whom.
@@ -276,6 +325,10 @@ pub enum Failure {
     },
     /// Certainly not applied: the leader said so.
     Refused(Refusal),
+    /// Certainly not made: the rules of changes say so.
+    ChangeRefused(ChangeError),
+    /// Certainly not applied: this node is no member any more.
+    Removed,
     /// Certainly not applied: another leader's entry was committed in its place.
     Overwritten {
         /// The place it had.

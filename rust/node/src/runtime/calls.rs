@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::SyncSender;
 
-use d_engine_raft::{Index, Micros};
+use d_engine_raft::{Configuration, Index, Micros, NodeId};
 
 use super::shared::{Admission, Shared};
 use super::threads::panic_message;
@@ -20,6 +20,8 @@ impl<S: StateMachine> Calls for RuntimeCalls<S> {
     type Proposal = Proposal<S::Output>;
     type Read = Query<S>;
     type Snapshot = Completion<Index>;
+    type Change = Completion<Configuration>;
+    type Transfer = Completion<NodeId>;
 }
 
 /// Where a status goes.

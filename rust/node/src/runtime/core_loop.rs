@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use d_engine_raft::{Configuration, Core, Event, Micros, Role, Term};
+use d_engine_raft::{Configuration, Core, Event, MemberRole, Micros, Role, Term};
 
 use super::Queue;
 use super::apply::{ApplyQueue, ApplyTask};
@@ -13,6 +13,7 @@ use super::clock;
 use super::inbox::{Inbox, Item};
 use super::log::LogTask;
 use super::park::lock;
+use super::peers::Peers;
 use super::reader::FetchTask;
 use super::send::{Outbound, Outbox};
 use super::shared::Shared;
@@ -21,7 +22,7 @@ use super::transfer::TransferInput;
 use super::watch::Watch;
 use crate::config::micros;
 use crate::driver::{Action, Driver, DriverInput, Failure, Raft, Unknown};
-use crate::error::NodeError;
+use crate::error::{NodeError, PluginFailure};
 use crate::metrics::{add, count};
 use crate::status::{FollowerProgress, Status, Summary};
 use crate::traits::{Level, Park, StateMachine};
@@ -55,6 +56,9 @@ impl<S: StateMachine> Queues<S> {
     }
 }
 
+/// For so many election timeouts a leader tries to tell a removed member of its removal.
+const REMOVAL_PATIENCE: Micros = 4;
+
 /// The thread's state.
 pub struct CoreLoop<S: StateMachine> {
     pub shared: Arc<Shared>,
@@ -64,6 +68,7 @@ pub struct CoreLoop<S: StateMachine> {
     pub outbound: Outbound,
     pub park: Box<dyn Park>,
     pub watch: Watch,
+    peers: Peers,
     outbox: Outbox,
     actions: Vec<Action<RuntimeCalls<S>>>,
     log: Vec<LogTask>,
@@ -83,6 +88,8 @@ impl<S: StateMachine> CoreLoop<S> {
         park: Box<dyn Park>,
         last_status: Arc<Mutex<Option<Status>>>,
     ) -> Self {
+        let mut peers = Peers::new(REMOVAL_PATIENCE * micros(shared.config.election_timeout.1));
+        peers.set(clock::now(), &shared.configuration().members);
         Self {
             shared,
             inbox,
@@ -91,6 +98,7 @@ impl<S: StateMachine> CoreLoop<S> {
             outbound,
             park,
             watch: Watch::default(),
+            peers,
             outbox: Outbox::default(),
             actions: Vec::new(),
             log: Vec::new(),
@@ -217,6 +225,12 @@ impl<S: StateMachine> CoreLoop<S> {
             Action::EndSnapshot { waiter, result } => {
                 complete(&self.shared, waiter, result.map_err(|failure| self.shared.describe(&failure)));
             }
+            Action::EndChange { waiter, result } => {
+                complete(&self.shared, waiter, result.map_err(|failure| self.shared.describe(&failure)));
+            }
+            Action::EndTransfer { waiter, result } => {
+                complete(&self.shared, waiter, result.map_err(|failure| self.shared.describe_transfer(&failure)));
+            }
             Action::Forwarded { entries, .. } => count(&counters.forwarded_entries, entries),
             Action::ReadRound => add(&counters.read_rounds, 1),
             Action::Event(event) => self.event(&event),
@@ -245,8 +259,10 @@ impl<S: StateMachine> CoreLoop<S> {
                 self.shared
                     .record_at(Level::Info, "core", None, Some(*index), || format!("the members are {configuration}"));
                 self.check_own(configuration);
+                self.check_role(configuration);
                 self.shared.set_configuration(Arc::clone(configuration));
-                self.outbound.set_peers(&self.shared, &configuration.members);
+                let peers = self.peers.set(clock::now(), &configuration.members);
+                self.outbound.set_peers(&self.shared, &peers);
             }
             Event::WipedMember { id, expected, found } => {
                 self.shared.record(Level::Error, "core", || {
@@ -275,7 +291,9 @@ impl<S: StateMachine> CoreLoop<S> {
                 });
             }
             Event::Removed => {
-                self.shared.record(Level::Warning, "core", || "this node has been removed from the cluster".to_owned());
+                self.shared.record(Level::Warning, "core", || {
+                    "this node has been removed from the cluster: it takes no more calls, and can be closed".to_owned()
+                });
             }
         }
     }
@@ -290,7 +308,28 @@ impl<S: StateMachine> CoreLoop<S> {
         }
     }
 
+    /// A member that becomes a witness needs no state any more. One that has been a witness has none, and cannot make up for
+    /// it while it runs.
+    fn check_role(&self, configuration: &Configuration) {
+        let Some(member) = configuration.member(self.shared.id) else { return };
+        let witness = member.role == MemberRole::Witness;
+        if witness == self.shared.is_witness() {
+            return;
+        }
+        if witness {
+            self.shared.set_witness(true);
+            self.shared.record(Level::Info, "node", || "this node is a witness from now on".to_owned());
+        } else if self.shared.apply_failure().is_none() {
+            let why = "this node has been a witness until now and has no state: start it again".to_owned();
+            self.shared.stop_applying(PluginFailure::new("StateMachine.apply", why));
+            self.inbox.report(DriverInput::ApplyStopped);
+        }
+    }
+
     fn expire(&mut self, now: Micros) {
+        if let Some(peers) = self.peers.expire(now) {
+            self.outbound.set_peers(&self.shared, &peers);
+        }
         if self.queues.apply.deadline().is_some_and(|due| due <= now) {
             self.queues.apply.expire(&self.shared, now);
         }
@@ -301,7 +340,7 @@ impl<S: StateMachine> CoreLoop<S> {
     }
 
     fn limit(&self) -> Option<Duration> {
-        let due = [self.driver.deadline(), self.queues.apply.deadline(), self.watch.deadline()];
+        let due = [self.driver.deadline(), self.queues.apply.deadline(), self.watch.deadline(), self.peers.deadline()];
         due.into_iter().flatten().min().map(|due| clock::until(clock::now(), due))
     }
 
@@ -365,6 +404,8 @@ pub fn end_item<S: StateMachine>(shared: &Arc<Shared>, item: Item<S>) {
         }
         Item::Driver(DriverInput::Read { waiter, .. }) => waiter.fail(shared, shared.closed()),
         Item::Driver(DriverInput::Snapshot { waiter, .. }) => complete(shared, waiter, Err(shared.closed())),
+        Item::Driver(DriverInput::Change { waiter, .. }) => complete(shared, waiter, Err(shared.closed())),
+        Item::Driver(DriverInput::Transfer { waiter, .. }) => complete(shared, waiter, Err(shared.closed())),
         Item::WaitReady(done, _) => complete(shared, done, Err(shared.closed())),
         Item::NextChange(_, done, _) => complete(shared, done, Err(shared.closed())),
         _ => {}

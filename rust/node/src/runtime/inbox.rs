@@ -1,6 +1,7 @@
 //! What the core thread is told, and where it is told.
 
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use d_engine_raft::{Draft, Entry, Message, Micros, NodeId};
 
@@ -14,7 +15,8 @@ use crate::metrics::{add, count, set};
 use crate::node::Completion;
 use crate::status::Change;
 use crate::traits::{
-    Frame, FrameError, Inbound, Lane, Level, PROTOCOL_VERSION, Payload, SnapshotFrame, StateMachine, Unpark,
+    Frame, FrameError, Inbound, JoinDone, JoinRequest, Lane, Level, PROTOCOL_VERSION, Payload, SnapshotFrame,
+    StateMachine, Unpark,
 };
 
 /// One thing for the core thread.
@@ -241,5 +243,9 @@ impl<S: StateMachine> Inbound for NodeInbound<S> {
 
     fn warn(&self, message: String) {
         self.shared.record(Level::Warning, "transport", || message);
+    }
+
+    fn join(&self, request: JoinRequest, timeout: Duration, done: JoinDone) {
+        self.admit(request, timeout, done);
     }
 }

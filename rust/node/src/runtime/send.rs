@@ -99,11 +99,11 @@ pub fn run(shared: &Shared, queue: &Queue<SendTask>, mut transport: Box<dyn Tran
     transport.close();
 }
 
-/// The lane of a message. An answer to a forwarded proposal goes with the entries, so that its place is known before they are
-/// applied.
+/// The lane of a message. An answer to a forwarded proposal or change goes with the entries, so that its place is known before
+/// they are applied.
 const fn lane(body: &Body) -> Lane {
     match body {
-        Body::Append { .. } | Body::Propose { .. } | Body::ProposeReply { .. } => Lane::Data,
+        Body::Append { .. } | Body::Propose { .. } | Body::ProposeReply { .. } | Body::ChangeReply { .. } => Lane::Data,
         _ => Lane::Control,
     }
 }

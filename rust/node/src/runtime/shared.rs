@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use d_engine_raft::{Configuration, Index, NodeId, Refusal, Term};
+use d_engine_raft::{ChangeError, Configuration, Index, NodeId, Refusal, Term};
 
 use super::park::lock;
 use crate::config::NodeConfig;
@@ -23,6 +23,8 @@ pub struct Shared {
     pub hooks: Arc<dyn ThreadHooks>,
     summary: Mutex<Summary>,
     configuration: Mutex<Arc<Configuration>>,
+    /// This node votes and keeps the log, and has no state machine.
+    witness: AtomicBool,
     /// New calls are refused.
     pub closing: AtomicBool,
     /// Threads end without finishing what they have.
@@ -53,6 +55,7 @@ impl Shared {
             hooks,
             summary: Mutex::default(),
             configuration: Mutex::new(Arc::new(configuration)),
+            witness: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             failure: OnceLock::new(),
@@ -88,6 +91,20 @@ impl Shared {
 
     pub fn set_configuration(&self, configuration: Arc<Configuration>) {
         *lock(&self.configuration) = configuration;
+    }
+
+    pub fn is_witness(&self) -> bool {
+        self.witness.load(Ordering::Acquire)
+    }
+
+    pub fn set_witness(&self, witness: bool) {
+        self.witness.store(witness, Ordering::Release);
+    }
+
+    /// Why a witness gives no results.
+    pub fn witness(&self) -> NodeError {
+        let Summary { leader, term, .. } = self.summary();
+        NodeError::Witness { node: self.id, leader, address: self.address_of(leader), term }
     }
 
     pub fn is_stopped(&self) -> bool {
@@ -150,10 +167,14 @@ impl Shared {
         let unknown = |why: String| NodeError::OutcomeUnknown { node, why };
         match failure {
             Failure::NotLeader { leader, term } => {
-                let address =
-                    leader.and_then(|id| self.configuration().member(id).map(|member| member.address.clone()));
-                NodeError::NotLeader { node, leader: *leader, address, term: *term }
+                NodeError::NotLeader { node, leader: *leader, address: self.address_of(*leader), term: *term }
             }
+            Failure::ChangeRefused(ChangeError::NotLeader) => self.not_leader(),
+            Failure::ChangeRefused(ChangeError::Overloaded) => {
+                NodeError::Overloaded { node, why: "too many bytes wait for a quorum (max_uncommitted_bytes)".into() }
+            }
+            Failure::ChangeRefused(why) => NodeError::ChangeRefused { node, why: *why },
+            Failure::Removed => NodeError::Removed { node },
             Failure::Refused(Refusal::Overloaded) => {
                 NodeError::Overloaded { node, why: "too many bytes wait for a quorum (max_uncommitted_bytes)".into() }
             }
@@ -184,6 +205,24 @@ impl Shared {
                 failure.unwrap_or_else(|| self.apply_stopped())
             }
         }
+    }
+
+    /// The same, where leadership was to be given away.
+    pub fn describe_transfer(&self, failure: &Failure) -> NodeError {
+        match failure {
+            Failure::Refused(why) => NodeError::TransferRefused { node: self.id, why: *why },
+            Failure::Deadline => self.late("a transfer of leadership"),
+            other => self.describe(other),
+        }
+    }
+
+    fn not_leader(&self) -> NodeError {
+        let Summary { leader, term, .. } = self.summary();
+        NodeError::NotLeader { node: self.id, leader, address: self.address_of(leader), term }
+    }
+
+    fn address_of(&self, node: Option<NodeId>) -> Option<String> {
+        node.and_then(|id| self.configuration().member(id).map(|member| member.address.clone()))
     }
 
     pub fn late(&self, what: &str) -> NodeError {

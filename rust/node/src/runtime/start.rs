@@ -5,11 +5,12 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use d_engine_raft::{Core, Incarnation, LogId, Member, NodeId, Start};
+use d_engine_raft::{Core, LogId, Member, MemberRole, NodeId, Start};
 
 use super::applier::{Applier, Position};
 use super::apply::ApplyQueue;
 use super::core_loop::{CoreLoop, Queues};
+use super::identify::{become_member, identify, random};
 use super::inbox::{Inbox, Item, NodeInbound};
 use super::log::LogWork;
 use super::park::CondvarPark;
@@ -20,12 +21,11 @@ use super::transfer::Transfers;
 use super::{Queue, Shared, clock, reader, snapshots};
 use crate::config::{NodeConfig, micros};
 use crate::driver::{Driver, DriverSettings, DriverStart};
-use crate::error::{NodeError, StorageError};
-use crate::node::{NodeParts, cluster_id};
+use crate::error::NodeError;
+use crate::node::{Join, NodeParts};
 use crate::status::Status;
 use crate::traits::{
-    Hello, Identity, Level, LogSink, LogStore, PROTOCOL_VERSION, Park, SnapshotStore, StateMachine, Storage,
-    ThreadHooks, Transport, TransportStart,
+    LogSink, LogStore, Park, SnapshotStore, StateMachine, Storage, ThreadHooks, Transport, TransportStart,
 };
 
 /// A node that runs.
@@ -40,22 +40,22 @@ pub struct Running<S: StateMachine> {
 }
 
 /// What takes part in a start that may fail half-way.
-struct Taken {
-    storage: Box<dyn Storage>,
-    opened: bool,
-    transport: Option<Box<dyn Transport>>,
-    threads: Threads,
+pub struct Taken {
+    pub storage: Box<dyn Storage>,
+    pub opened: bool,
+    pub transport: Option<Box<dyn Transport>>,
+    pub threads: Threads,
 }
 
 /// How long an undone start waits for its threads.
 const UNDO: Duration = Duration::from_secs(5);
 
 pub fn start<S: StateMachine>(parts: NodeParts<S>) -> Result<Running<S>, NodeError> {
-    let NodeParts { id, config, members, storage, machine, transport, log, hooks } = parts;
+    let NodeParts { id, config, members, join, storage, machine, transport, log, hooks } = parts;
     config.validate()?;
     let mut taken = Taken { storage, opened: false, transport: Some(transport), threads: Threads::default() };
     let queues = Arc::new(Queues::default());
-    let started = assemble(&mut taken, &queues, id, config, members, machine, log, hooks);
+    let started = assemble(&mut taken, &queues, id, config, members, join, machine, log, hooks);
     match started {
         Ok((shared, inbox, core, last_status)) => Ok(Running {
             shared,
@@ -90,19 +90,27 @@ fn assemble<S: StateMachine>(
     id: NodeId,
     config: NodeConfig,
     members: Vec<Member>,
+    join: Option<Join>,
     machine: S,
     log: Arc<dyn LogSink>,
     hooks: Arc<dyn ThreadHooks>,
 ) -> Result<Assembled<S>, NodeError> {
-    let hello = identify(taken, id, &config, members, log.as_ref())?;
+    let hello = identify(taken, id, &config, members, join.as_ref(), log.as_ref())?;
     let storage_failed = |error| NodeError::Storage { node: id, error };
     let loaded = taken.storage.load().map_err(storage_failed)?;
     let store = taken.storage.log().map_err(storage_failed)?;
     let snapshots = taken.storage.snapshots().map_err(storage_failed)?;
     let recovered = Arc::new(recover(&hello, loaded, store.as_ref(), snapshots.as_ref()).map_err(storage_failed)?);
     let configuration = recovered.configurations.last().map_or_else(|| hello.initial.clone(), |(_, last)| last.clone());
-    let address = configuration.member(id).map(|member| member.address.clone()).unwrap_or_default();
-    let shared = Arc::new(Shared::new(config, hello, configuration.clone(), log, hooks));
+    // A node that nobody has told who the members are begins with those that took it in.
+    let peers = match configuration.members.is_empty() {
+        true => become_member(taken, id, &config, &hello, join.as_ref())?,
+        false => configuration.members.clone(),
+    };
+    let own = configuration.member(id).or_else(|| peers.iter().find(|member| member.id == id)).cloned();
+    let address = own.as_ref().map(|member| member.address.clone()).unwrap_or_default();
+    let shared = Arc::new(Shared::new(config, hello, configuration, log, hooks));
+    shared.set_witness(own.is_some_and(|member| member.role == MemberRole::Witness));
     let inbox = Arc::new(Inbox::default());
     let mut spawner = Spawner { shared: &shared, inbox: &inbox, threads: &mut taken.threads };
 
@@ -116,7 +124,7 @@ fn assemble<S: StateMachine>(
     let Some(transport) = &mut taken.transport else { return Err(shared.closed()) };
     let begin = TransportStart { hello: shared.hello.clone(), address, inbound: Arc::new(inbound) };
     let park = transport.start(begin).map_err(transport_failed)?;
-    transport.set_peers(&configuration.members).map_err(transport_failed)?;
+    transport.set_peers(&peers).map_err(transport_failed)?;
     let park: Box<dyn Park> = park.unwrap_or_else(|| Box::new(CondvarPark::default()));
     inbox.set_unpark(park.unparker());
 
@@ -158,94 +166,6 @@ fn assemble<S: StateMachine>(
         },
     )?;
     Ok((shared, inbox, core, last_status))
-}
-
-/// Opens the storage and checks whose it is.
-fn identify(
-    taken: &mut Taken,
-    id: NodeId,
-    config: &NodeConfig,
-    members: Vec<Member>,
-    log: &dyn LogSink,
-) -> Result<Hello, NodeError> {
-    let given = !members.is_empty();
-    let initial = if given {
-        config.initial_configuration(id, members)?
-    } else {
-        d_engine_raft::Configuration {
-            members: Vec::new(),
-            outgoing: Vec::new(),
-            min_election_timeout: micros(config.election_timeout.0),
-        }
-    };
-    let proposed = Identity {
-        node: id,
-        cluster: config.cluster.clone(),
-        cluster_id: cluster_id(&config.cluster, &initial),
-        group: 0,
-        recovery_epoch: 0,
-        incarnation: Incarnation(random(id)?),
-        initial,
-    };
-    let storage_failed = |error| match error {
-        StorageError::NoMembers { .. } => NodeError::Config(vec![error.to_string()]),
-        error => NodeError::Storage { node: id, error },
-    };
-    let stored = taken.storage.open(&proposed).map_err(storage_failed)?;
-    taken.opened = true;
-    if stored.node != id {
-        let place = taken.storage.place();
-        return Err(storage_failed(StorageError::WrongNode { place, expected: id, found: stored.node }));
-    }
-    if stored.cluster != config.cluster {
-        let (expected, found) = (config.cluster.clone(), stored.cluster);
-        return Err(storage_failed(StorageError::WrongCluster { place: taken.storage.place(), expected, found }));
-    }
-    let span = stored.initial.min_election_timeout;
-    if micros(config.election_timeout.0) < span {
-        return Err(NodeError::Config(vec![format!(
-            "the shortest election_timeout ({:?}) must not be below the {:?} that this cluster was started with: its \
-             leases rest on that",
-            config.election_timeout.0,
-            Duration::from_micros(span)
-        )]));
-    }
-    if given && stored.initial.members != proposed.initial.members && log.enabled(Level::Warning) {
-        let message = format!(
-            "peers is ignored, because {} was started with other members: given {}; stored {}",
-            taken.storage.place(),
-            proposed.initial,
-            stored.initial
-        );
-        let record = crate::traits::LogRecord {
-            level: Level::Warning,
-            part: "node",
-            message,
-            node: id,
-            term: None,
-            index: None,
-        };
-        log.log(record);
-    }
-    Ok(Hello {
-        node: id,
-        incarnation: stored.incarnation,
-        cluster: stored.cluster,
-        cluster_id: stored.cluster_id,
-        group: stored.group,
-        recovery_epoch: stored.recovery_epoch,
-        version: PROTOCOL_VERSION,
-        initial: stored.initial,
-    })
-}
-
-fn random(id: NodeId) -> Result<u128, NodeError> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| NodeError::Storage {
-        node: id,
-        error: StorageError::io("drawing random numbers", std::io::Error::other(error.to_string())),
-    })?;
-    Ok(u128::from_le_bytes(bytes))
 }
 
 /// Starts threads whose panic stops the node.

@@ -63,7 +63,7 @@ impl Storage for FileStorage {
         let directory = Directory::open(&self.path).map_err(convert)?;
         let stored = match directory.identity().map_err(convert)? {
             Some(stored) => stored,
-            None if proposed.initial.members.is_empty() => {
+            None if !proposed.may_begin() => {
                 let why = format!("{} is empty, and no initial members are given", self.path.display());
                 return Err(StorageError::NoMembers { why });
             }

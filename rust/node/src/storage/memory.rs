@@ -68,7 +68,7 @@ impl Storage for MemoryStorage {
             return Err(StorageError::Locked { directory: "this memory".into() });
         }
         let mut identity = lock(&self.identity);
-        if identity.is_none() && proposed.initial.members.is_empty() {
+        if identity.is_none() && !proposed.may_begin() {
             return Err(StorageError::NoMembers {
                 why: "the storage is empty, and no initial members are given".into(),
             });

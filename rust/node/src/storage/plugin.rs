@@ -58,10 +58,9 @@ impl PluginStorage {
 
 impl Storage for PluginStorage {
     fn open(&mut self, proposed: &Identity) -> Result<Identity, StorageError> {
-        if proposed.initial.members.is_empty() {
+        if !proposed.may_begin() {
             let why =
-                "a storage of one's own needs the initial members at every start: it cannot be asked whether it is \
-                       empty"
+                "a storage of one's own needs them, or join, at every start: it cannot be asked whether it is empty"
                     .into();
             return Err(StorageError::NoMembers { why });
         }

@@ -13,6 +13,6 @@ pub use storage::{
     SnapshotWriter, Storage,
 };
 pub use transport::{
-    Frame, FrameError, Hello, Inbound, Lane, PROTOCOL_VERSION, Park, Payload, SnapshotFrame, Transport, TransportStart,
-    Unpark,
+    Admission, Frame, FrameError, Hello, Inbound, JoinDone, JoinError, JoinRequest, Lane, PROTOCOL_VERSION, Park,
+    Payload, SnapshotFrame, Transport, TransportStart, Unpark,
 };

@@ -9,8 +9,8 @@ use d_engine_raft::{
 
 use crate::error::StorageError;
 
-/// Whose storage it is. Written once, at first start. A proposed one without initial members is for a storage that must hold
-/// one already: an empty one refuses it.
+/// Whose storage it is. Written once, at first start. A proposed one without a cluster id is for a storage that must hold one
+/// already: an empty one refuses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The node's number.
@@ -25,8 +25,16 @@ pub struct Identity {
     pub recovery_epoch: u64,
     /// Random, drawn with the storage.
     pub incarnation: Incarnation,
-    /// The configuration at index 0.
+    /// The configuration at index 0; without members on a node that has joined a running cluster.
     pub initial: Configuration,
+}
+
+impl Identity {
+    /// Whether an empty storage may begin with it.
+    #[must_use]
+    pub const fn may_begin(&self) -> bool {
+        self.cluster_id != 0
+    }
 }
 
 /// What a log holds at start.

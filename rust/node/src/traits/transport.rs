@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use d_engine_raft::{Configuration, GroupId, Incarnation, LogId, Member, Message, NodeId, Term};
+use d_engine_raft::{ChangeError, Configuration, GroupId, Incarnation, LogId, Member, Message, NodeId, Term};
 
 use crate::error::TransportError;
 use crate::traits::SnapshotMeta;
@@ -167,6 +167,65 @@ pub struct Hello {
     pub initial: Configuration,
 }
 
+/// What a node says that wants to become a member of a running cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinRequest {
+    /// The name of the cluster that it wants.
+    pub cluster: String,
+    /// Which log.
+    pub group: GroupId,
+    /// What it shall be. Without an incarnation it only asks which cluster it is.
+    pub member: Member,
+}
+
+/// What it needs to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The cluster's id.
+    pub cluster_id: u128,
+    /// Which log.
+    pub group: GroupId,
+    /// Which life of the cluster.
+    pub recovery_epoch: u64,
+    /// The members, the new one among them if it was to be taken in.
+    pub configuration: Configuration,
+}
+
+/// Why a node was not taken in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// The member that was asked belongs to another cluster.
+    #[error(
+        "cluster {expected:?} was asked for, this is a member of {found:?}: check the address and the cluster's name"
+    )]
+    WrongCluster {
+        /// The cluster that was wanted.
+        expected: String,
+        /// The member's.
+        found: String,
+    },
+    /// The member that was asked has that number itself.
+    #[error("the member that was asked is node {0} itself: every node needs its own id")]
+    SameNode(NodeId),
+    /// The rules of changes say no, certainly.
+    #[error(transparent)]
+    Refused(ChangeError),
+    /// No answer that settles it: another attempt may work, and does nothing twice.
+    #[error("no member took it in: {0}")]
+    Unanswered(String),
+    /// This transport cannot ask.
+    #[error("this transport has no way to ask for admission: use GrpcTransport or LocalTransport")]
+    Unsupported,
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Called once with what became of a request to join; on the core thread: it must not block.
+pub type JoinDone = Box<dyn FnOnce(Result<Admission, JoinError>) + Send>;
+
 /// The node, as its transport sees it. Thread-safe; nothing here blocks.
 pub trait Inbound: Send + Sync {
     /// Takes a frame, after checking it.
@@ -186,6 +245,11 @@ pub trait Inbound: Send + Sync {
 
     /// Something else worth a line in the log.
     fn warn(&self, message: String);
+
+    /// A node wants to become a member.
+    fn join(&self, _request: JoinRequest, _timeout: Duration, done: JoinDone) {
+        done(Err(JoinError::Unsupported));
+    }
 }
 
 /// What a transport starts with.
@@ -193,7 +257,8 @@ pub trait Inbound: Send + Sync {
 pub struct TransportStart {
     /// Who we are.
     pub hello: Hello,
-    /// The own address in the initial members; a transport without a `listen` of its own binds it.
+    /// The own address among the members (of a node that joins: as it was given); a transport without a `listen` of its own
+    /// binds it.
     pub address: String,
     /// Where received frames go.
     pub inbound: Arc<dyn Inbound>,
@@ -221,6 +286,14 @@ pub trait Transport: Send {
     /// Whether `send` may take long (a plugin): it then gets a thread of its own.
     fn blocking(&self) -> bool {
         false
+    }
+
+    /// Asks the member at that address to take this node in; before `start`, on the same thread, which it blocks.
+    ///
+    /// # Errors
+    /// Why not; after `limit` at the latest.
+    fn join(&mut self, _address: &str, _request: &JoinRequest, _limit: Duration) -> Result<Admission, JoinError> {
+        Err(JoinError::Unsupported)
     }
 
     /// Binds and begins to receive. May bring the place where the core thread waits.

@@ -148,6 +148,7 @@ impl Cluster {
             id,
             config: self.config.clone(),
             members: members(self.size),
+            join: None,
             storage,
             machine,
             transport: Box::new(self.network.transport()),

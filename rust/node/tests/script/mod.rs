@@ -6,9 +6,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use d_engine_node::driver::{Action, Calls, Driver, DriverInput, DriverSettings, DriverStart, Failure, Piece, Raft};
+use d_engine_node::driver::{
+    Action, Calls, Consistency, Driver, DriverInput, DriverSettings, DriverStart, Failure, Piece, Raft,
+};
 use d_engine_raft::{
-    Draft, Effect, Entry, EntryKind, Event, Index, Input, LogId, Micros, NodeId, Reply, RequestId, Role, Term,
+    Change, Configuration, Draft, Effect, Entry, EntryKind, Event, Index, Input, LogId, Micros, NodeId, Reply,
+    RequestId, Role, Term,
 };
 
 #[derive(Default)]
@@ -64,6 +67,8 @@ impl Calls for Names {
     type Proposal = &'static str;
     type Read = &'static str;
     type Snapshot = &'static str;
+    type Change = &'static str;
+    type Transfer = &'static str;
 }
 
 pub struct World {
@@ -130,7 +135,22 @@ impl World {
 
     pub fn read(&mut self, waiter: &'static str, span: Micros) {
         let deadline = Some(self.now + span);
-        self.handle(DriverInput::Read { waiter, deadline });
+        self.handle(DriverInput::Read { waiter, deadline, consistency: Consistency::Linearizable });
+    }
+
+    pub fn lease_read(&mut self, waiter: &'static str, span: Micros) {
+        let deadline = Some(self.now + span);
+        self.handle(DriverInput::Read { waiter, deadline, consistency: Consistency::Lease });
+    }
+
+    pub fn change(&mut self, waiter: &'static str, span: Micros) {
+        let deadline = Some(self.now + span);
+        self.handle(DriverInput::Change { changes: vec![Change::Remove(3)], waiter, deadline });
+    }
+
+    pub fn transfer(&mut self, waiter: &'static str, to: Option<NodeId>, span: Micros) {
+        let deadline = Some(self.now + span);
+        self.handle(DriverInput::Transfer { to, waiter, deadline });
     }
 
     pub fn change_leader(&mut self, leader: Option<NodeId>) {
@@ -148,7 +168,10 @@ impl World {
                     "propose {:?}",
                     batches.iter().map(|(id, draft)| (*id, draft.len())).collect::<Vec<_>>()
                 )),
-                Input::Read { id, .. } => Some(format!("read {id}")),
+                Input::Read { id, lease: false } => Some(format!("read {id}")),
+                Input::Read { id, lease: true } => Some(format!("lease read {id}")),
+                Input::Change { id, changes, .. } => Some(format!("change {id} {changes:?}")),
+                Input::Transfer { id, to } => Some(format!("transfer {id} {to:?}")),
                 Input::Purge { upto } => Some(format!("purge {upto}")),
                 Input::Close { handover } => Some(format!("close {handover}")),
                 Input::SnapshotTaken(last) => Some(format!("taken {last}")),
@@ -181,6 +204,11 @@ impl World {
                 Action::FailRead { waiter, failure } => Some(failed(waiter, failure)),
                 Action::Query { waiter, index } => Some(format!("query {waiter} at {index}")),
                 Action::EndSnapshot { waiter, result } => Some(format!("snapshot {waiter}: {result:?}")),
+                Action::EndChange { waiter, result } => {
+                    let result = result.map(|found| found.to_string());
+                    Some(format!("change {waiter}: {result:?}"))
+                }
+                Action::EndTransfer { waiter, result } => Some(format!("transfer {waiter}: {result:?}")),
                 Action::TakeSnapshot => Some("take a snapshot".to_owned()),
                 Action::Restore(last) => Some(format!("restore {last}")),
                 Action::Closed => Some("closed".to_owned()),
@@ -198,6 +226,16 @@ pub fn entries(first: Index, count: u64, term: Term) -> Vec<Entry> {
     let mut out = Vec::new();
     draft.stamp(first, term, 1, &mut out);
     out
+}
+
+/// An entry that changes the members; joint with `outgoing`.
+pub fn configured(index: Index, term: Term, outgoing: Vec<NodeId>) -> Entry {
+    let configuration = Configuration { members: Vec::new(), outgoing, min_election_timeout: 0 };
+    let mut draft = Draft::default();
+    draft.push(EntryKind::Configuration, &configuration.encode());
+    let mut out = Vec::new();
+    draft.stamp(index, term, 1, &mut out);
+    out.remove(0)
 }
 
 pub fn proposed(id: RequestId, index: Index, term: Term) -> Effect {
