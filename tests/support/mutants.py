@@ -81,14 +81,19 @@ class _Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
+def plant(mutant: Mutant) -> None:
+    """Has the pure core imported with that fault; too late once it is imported."""
+    if any(module.startswith(PACKAGE) for module in sys.modules):
+        raise RuntimeError(f"{PACKAGE} is imported already: {mutant.name} cannot be planted")
+    sys.meta_path.insert(0, _Finder(mutant))
+
+
 def install_chosen() -> None:
     """Plants what the environment asks for; too late once the package is imported."""
     name = os.environ.get("D_ENGINE_PURE_MUTANT")
     if not name:
         return
-    if any(module.startswith(PACKAGE) for module in sys.modules):
-        raise RuntimeError(f"{PACKAGE} is imported already: {name} cannot be planted")
     chosen = next((mutant for mutant in mutants() if mutant.name == name), None)
     if chosen is None or not chosen.edits:
         raise RuntimeError(f"no planted fault of the pure core is named {name}")
-    sys.meta_path.insert(0, _Finder(chosen))
+    plant(chosen)

@@ -1,0 +1,512 @@
+"""A core alone among peers, a disk and a user who do whatever comes to mind: what is likely, what is late, and what cannot be."""
+
+from itertools import accumulate
+
+from d_engine.pure import (
+    Accepted,
+    Append,
+    Applied,
+    Apply,
+    ApplyStopped,
+    ChangeError,
+    ChangeMembers,
+    ChangeReply,
+    Close,
+    Closed,
+    Fetch,
+    Fetched,
+    ForwardedChange,
+    ForwardedPropose,
+    HardState,
+    Heartbeat,
+    HeartbeatReply,
+    LogId,
+    Message,
+    Persist,
+    Persisted,
+    PersistFailed,
+    PreVote,
+    PreVoteReply,
+    Propose,
+    ProposeReply,
+    Purge,
+    Read,
+    ReadIndex,
+    ReadIndexReply,
+    Receive,
+    Rejected,
+    Restore,
+    Send,
+    SnapshotReceived,
+    SnapshotReply,
+    SnapshotSent,
+    SnapshotTaken,
+    Start,
+    Time,
+    TimeoutNow,
+    Transfer,
+    Unreachable,
+    Vote,
+    VoteReply,
+)
+from support.lockstep.material import (
+    EDGES,
+    NODES,
+    REFUSED,
+    limits,
+    local,
+    near,
+    some_changes,
+    some_configuration,
+    some_draft,
+    some_entry,
+    stream,
+)
+from support.sim.make import MS, incarnation
+
+LOOK_EVERY = 3  # steps between two looks at the core's status
+AIMS = (("follower", 20), ("pre_candidate", 10), ("candidate", 30), ("leader", 40))
+PATIENCE = 40  # steps that a life goes on after it was asked to close
+
+
+class Solo:
+    """One life of one core."""
+
+    def __init__(self, seed, make):
+        self.random = stream(seed, "solo")
+        self.now = 1_000_000 + self.random.randrange(10_000)
+        self.log = {}  # entries that the disk was given
+        self.tokens = []
+        self.fetches = []
+        self.handed = 0
+        self.round = 1
+        self.closed = False
+        self.ends = None
+        names, weights = zip(*AIMS, strict=True)
+        self.aim = self.random.choices(names, weights)[0]
+        start = self.start()
+        self.configuration = start.configurations[-1][1] if start.configurations else some_configuration(self.random)
+        self.core = make(self.now, limits(self.random), start)
+        self.status = self.core.status()
+
+    def start(self):
+        random = self.random
+        self.me = random.randint(1, 3)
+        purged = LogId(0, 0)
+        if random.random() < 0.3:
+            purged = LogId(random.randint(1, 3), random.randint(1, 20))
+        index, term = purged.index, max(1, purged.term)
+        runs = []
+        first = some_configuration(random, me=self.me, known=random.choice((1.0, 1.0, 0.5)))
+        configurations = [(random.randint(0, purged.index), first)] if random.random() < 0.97 else []
+        for _ in range(random.choice((0, 0, 1, 3, 8, 15))):
+            index += 1
+            if not runs or random.random() < 0.3:
+                term += random.choice((0, 1, 1, 2))
+                if not runs or runs[-1][1] != term:
+                    runs.append((index, term))
+            self.log[index] = entry = some_entry(random, index, term, configurations=0.0)
+            if random.random() < 0.05:
+                more = some_configuration(random, me=self.me)
+                configurations.append((index, more))
+                self.log[index] = entry._replace(kind="configuration")
+        snapshot = purged if purged.index else None
+        known = random.randint(purged.index, index)
+        self.handed = known
+        vote = random.choice((None, None, self.me, 2))
+        newest = max(term if runs else purged.term, random.choice((0, term)))
+        return Start(
+            id=self.me,
+            incarnation=incarnation(self.me),
+            group=0,
+            seed=random.getrandbits(64),
+            hard_state=HardState(newest, vote if newest else None),
+            purged=purged,
+            last=index,
+            term_runs=tuple(runs),
+            last_time=index,
+            configurations=tuple(configurations),
+            snapshot=snapshot,
+            applied=known,
+        )
+
+    # --- the stream
+
+    def run(self, steps):
+        for count in range(steps):
+            if self.closed or (self.ends is not None and count > self.ends):
+                return
+            self.step(self.last_words() if count == steps - 5 and self.random.random() < 0.5 else self.next())
+            if count % LOOK_EVERY == 0:
+                self.look()
+            if self.closed:
+                self.step(self.next())
+        if self.random.random() < 0.4:
+            self.step(self.last_words())
+
+    def look(self):
+        self.status = self.core.status()
+        self.configuration = self.status.configuration
+
+    def step(self, given):
+        effects = self.core.step(given)
+        for effect in effects:
+            kind = type(effect)
+            if kind is Persist:
+                self.tokens.append(effect.token)
+                self.write(effect)
+            elif kind is Fetch:
+                self.fetches.append(effect)
+            elif kind is Apply:
+                self.handed = effect.entries[-1].index
+            elif kind is Restore:
+                self.handed = effect.last.index
+            elif kind is Send and type(effect.message.body) is Heartbeat:
+                self.round = max(self.round, effect.message.body.round)
+            elif kind is Closed:
+                self.closed = True
+        if len(self.fetches) > 8:
+            del self.fetches[0]
+        if type(given) is PersistFailed:
+            self.closed = True
+
+    def write(self, persist):
+        if persist.reset_to is not None:
+            self.log.clear()
+        if persist.truncate_from is not None:
+            for index in [index for index in self.log if index >= persist.truncate_from]:
+                del self.log[index]
+        for entry in persist.entries:
+            self.log[entry.index] = entry
+
+    def next(self):
+        random = self.random
+        self.pass_time()
+        if random.random() < 0.35:
+            given = self.steer()
+            if given is not None:
+                return given
+        return random.choices(self.KINDS, cum_weights=self.WEIGHTS)[0](self)
+
+    def pass_time(self):
+        which = self.random.random()
+        if which < 0.3:
+            self.now += self.random.randint(1, 5 * MS)
+        elif which < 0.32:
+            self.now += self.random.randint(1, 100 * MS)
+        elif which < 0.325:
+            self.now = max(0, self.now - 10)  # a clock that does go back
+
+    def steer(self):
+        """A step towards the role that this life is about."""
+        random, status, role = self.random, self.status, self.status.role
+        if random.random() < 0.25 and self.tokens:
+            return self.persisted_newest()
+        if role == self.aim == "leader":
+            return self.progress()
+        if role == self.aim or self.aim == "follower":
+            return None
+        if role == "follower":
+            return self.timer()
+        wanted = PreVoteReply if role == "pre_candidate" else VoteReply
+        if role == "leader" or (role == "candidate" and self.aim == "pre_candidate"):
+            return None
+        term = status.term + (wanted is PreVoteReply)
+        others = [one.id for one in self.configuration.members if one.id != self.me]
+        if not others or random.random() < 0.3:
+            return self.persisted_newest() if self.tokens else self.timer()
+        return self.message(wanted(True), sender=random.choice(others), term=term)
+
+    def progress(self):
+        """What lets a leader commit, so that more than its beginnings are seen."""
+        status, random = self.status, self.random
+        others = [one.id for one in self.configuration.members if one.id != self.me]
+        if not others or random.random() < 0.2:
+            return self.applied() if random.random() < 0.5 else None
+        if random.random() < 0.5:
+            body = Accepted(max(0, status.last.index - random.choice((0, 0, 0, 1))))
+        else:
+            body = HeartbeatReply(self.round, status.last.index, False)
+        return self.message(body, sender=random.choice(others), term=status.term)
+
+    def timer(self):
+        at = self.core.deadline()
+        if at is not None and self.random.random() < 0.9:
+            self.now = max(self.now, at)
+        return Time(self.now, self.now)
+
+    # --- the local side
+
+    def time(self):
+        if self.random.random() < 0.3:
+            return self.timer()
+        return Time(self.now, near(self.random, self.now))
+
+    def propose(self):
+        batches = tuple((self.number(), some_draft(self.random)) for _ in range(self.random.choice((1, 1, 1, 2, 3))))
+        return Propose(self.now, self.now, batches)
+
+    def number(self):
+        return self.random.randrange(1, 1 << 20)
+
+    def read(self):
+        return Read(self.now, self.number(), self.random.random() < 0.5)
+
+    def transfer(self):
+        return Transfer(self.now, self.number(), self.random.choice((None, None, *range(1, NODES + 1))))
+
+    def change(self):
+        return ChangeMembers(self.now, self.now, self.number(), some_changes(self.random))
+
+    def persisted_newest(self):
+        token = self.tokens[-1]
+        self.tokens.clear()
+        return Persisted(self.now, token)
+
+    def persisted(self):
+        if self.tokens and self.random.random() < 0.9:
+            token = self.random.choice(self.tokens)
+            self.tokens = [later for later in self.tokens if later > token]
+        else:
+            token = local(self.random, 2)
+        return Persisted(self.now, token)
+
+    def fetched(self):
+        random = self.random
+        if not self.fetches or random.random() < 0.05:
+            return Fetched(self.now, local(random, 1), self.run_of(local(random, self.status.commit) + 1, 3))
+        wish = self.fetches.pop(random.randrange(len(self.fetches)))
+        entries = self.run_of(wish.lo, wish.hi - wish.lo) if random.random() < 0.85 else None
+        if entries and random.random() < 0.1:
+            entries = entries[: random.randint(1, len(entries))]
+        return Fetched(self.now, wish.id, entries)
+
+    def run_of(self, lo, count):
+        run = []
+        for index in range(lo, lo + min(count, 50)):
+            if index not in self.log:
+                break
+            run.append(self.log[index])
+        return tuple(run) or None
+
+    def applied(self):
+        random = self.random
+        which = random.random()
+        if which < 0.8:
+            return Applied(self.now, self.handed)
+        return Applied(self.now, random.randint(0, self.handed) if which < 0.99 else local(random, self.handed))
+
+    def snapshot_taken(self):
+        index = local(self.random, self.status.applied)
+        return SnapshotTaken(self.now, LogId(min(self.term_at(index), 1 << 61), index))
+
+    def term_at(self, index):
+        entry = self.log.get(index)
+        term = entry.term if entry is not None else self.status.purged.term
+        return term if self.random.random() < 0.95 else local(self.random, term)
+
+    def purge(self):
+        snapshot = self.status.snapshot
+        return Purge(self.now, local(self.random, 0 if snapshot is None else snapshot.index))
+
+    def snapshot_received(self):
+        random, status = self.random, self.status
+        index = local(random, random.choice((status.commit, status.last.index, status.last.index + 5)))
+        index = min(index, 1 << 40)
+        term = max(1, min(self.term_at(index), 1 << 40))
+        of = min(max(term, self.near_term()), 1 << 40)
+        sender = random.randint(1, NODES)
+        found = (random.randint(0, index), some_configuration(random, me=self.me))
+        return SnapshotReceived(self.now, sender, of, LogId(term, index), index, found)
+
+    def snapshot_sent(self):
+        delivered = local(self.random, self.status.last.index) if self.random.random() < 0.5 else None
+        return SnapshotSent(self.now, self.random.randint(0, NODES), delivered)
+
+    def unreachable(self):
+        return Unreachable(self.now, self.random.randint(0, NODES))
+
+    def stop(self):
+        return ApplyStopped(self.now) if self.random.random() < 0.3 else self.time()
+
+    def stall(self):
+        """The disk is silent for longer than a leader bears."""
+        if self.random.random() < 0.25:
+            self.now += 300 * MS + self.random.randrange(4_000 * MS)
+        return Time(self.now, self.now)
+
+    def last_words(self):
+        which = self.random.random()
+        if which < 0.4:
+            return PersistFailed(self.now, self.tokens[0] if self.tokens else local(self.random, 1))
+        return Close(self.now, which < 0.8)
+
+    # --- the peers
+
+    def near_term(self):
+        which, term = self.random.random(), self.status.term
+        if which < 0.85:
+            return term
+        if which < 0.91:
+            return max(0, term - 1)
+        if which < 0.99:
+            return term + self.random.choice((1, 1, 2))
+        return self.random.choice(EDGES)
+
+    def message(self, body, sender=None, term=None):
+        random = self.random
+        if sender is None:
+            members = self.configuration.members
+            others = [one.id for one in members if one.id != self.me]
+            sender = random.choice(others) if others and random.random() < 0.95 else random.randint(0, NODES)
+        shown = incarnation(sender, 0 if random.random() < 0.95 else random.randint(1, 40))
+        to = self.me if random.random() < 0.99 else random.randint(0, NODES)
+        term = self.near_term() if term is None else term
+        return Receive(self.now, self.now, Message(sender, shown, to, term, body))
+
+    def place(self):
+        """The end of some log: mostly one that is as good as the core's own."""
+        last, random = self.status.last, self.random
+        if random.random() < 0.7:
+            return last
+        return LogId(near(random, last.term), near(random, last.index))
+
+    def pre_vote(self):
+        return self.message(PreVote(self.place()), term=self.near_term() + 1 & (1 << 64) - 1)
+
+    def pre_vote_reply(self):
+        granted = self.random.random() < 0.5
+        term = self.near_term() + granted & (1 << 64) - 1
+        return self.message(PreVoteReply(granted), term=term)
+
+    def vote(self):
+        transfer = self.random.random() < 0.4
+        term = self.status.term + self.random.choice((0, 0, 1)) if self.random.random() < 0.8 else None
+        return self.message(Vote(self.place(), transfer), term=term)
+
+    def vote_reply(self):
+        return self.message(VoteReply(self.random.random() < 0.6))
+
+    def append(self):
+        random, status, term = self.random, self.status, self.near_term()
+        leader = status.leader if status.leader not in {None, self.me} and random.random() < 0.8 else None
+        if random.random() < 0.6:
+            prev = status.last
+        else:
+            index = near(random, random.choice((status.last.index, status.commit, status.purged.index)))
+            prev = LogId(self.term_at(index), index)
+        run, of, index = [], prev.term, prev.index
+        for _ in range(random.choice((0, 1, 1, 2, 4))):
+            index = index + 1 & (1 << 64) - 1
+            of = term if random.random() < 0.8 else min(max(of, 1) + random.choice((0, 1)), max(term, 1))
+            run.append(some_entry(random, index, of, configurations=0.04))
+        if run and random.random() < 0.05:
+            at = random.randrange(len(run))
+            bad = random.choice(({"index": near(random, index)}, {"term": near(random, of)}, {"kind": "configuration"}))
+            run[at] = run[at]._replace(**bad)
+        commit = near(random, random.choice((status.commit, index, status.last.index)))
+        return self.message(Append(prev, commit, tuple(run)), sender=leader, term=term)
+
+    def known_append(self):
+        """Entries that the core has been given before."""
+        status = self.status
+        index = max(0, near(self.random, status.last.index) - 2)
+        run = self.run_of(index + 1, 4) or ()
+        return self.message(Append(LogId(self.term_at(index), index), near(self.random, status.commit), run))
+
+    def accepted(self):
+        return self.message(Accepted(near(self.random, self.status.last.index)))
+
+    def rejected(self):
+        random, last = self.random, self.status.last
+        prev = near(random, last.index)
+        hint = LogId(near(random, last.term), max(0, near(random, last.index) - random.choice((0, 1, 2, 5))))
+        return self.message(Rejected(prev, hint))
+
+    def heartbeat(self):
+        random, status = self.random, self.status
+        leader = status.leader if status.leader not in {None, self.me} and random.random() < 0.8 else None
+        commit = near(random, random.choice((status.commit, status.last.index)))
+        return self.message(Heartbeat(random.choice((0, 1, 2)), commit), sender=leader)
+
+    def heartbeat_reply(self):
+        random = self.random
+        round_ = near(random, self.round)
+        return self.message(HeartbeatReply(round_, near(random, self.status.last.index), random.random() < 0.05))
+
+    def snapshot_reply(self):
+        return self.message(SnapshotReply(near(self.random, self.status.commit)))
+
+    def timeout_now(self):
+        node = self.me if self.random.random() < 0.9 else self.me + 1
+        leader = self.status.leader if self.status.leader not in {None, self.me} else None
+        return self.message(TimeoutNow(incarnation(node)), sender=leader)
+
+    def forwarded_propose(self):
+        return self.message(ForwardedPropose(self.number(), some_draft(self.random)), term=0)
+
+    def propose_reply(self):
+        random = self.random
+        at = LogId(near(random, self.status.term), near(random, self.status.last.index))
+        return self.message(ProposeReply(self.number(), random.choice((at, random.choice(REFUSED)))), term=0)
+
+    def read_index(self):
+        return self.message(ReadIndex(self.number(), self.random.random() < 0.5), term=0)
+
+    def read_index_reply(self):
+        random = self.random
+        result = near(random, self.status.commit) if random.random() < 0.5 else random.choice(REFUSED)
+        return self.message(ReadIndexReply(self.number(), result), term=0)
+
+    def forwarded_change(self):
+        return self.message(ForwardedChange(self.number(), some_changes(self.random)), term=0)
+
+    def change_reply(self):
+        random = self.random
+        result = LogId(near(random, self.status.term), near(random, self.status.last.index))
+        if random.random() < 0.5:
+            kinds = (("empty", ()), ("duplicate", (2,)), ("in_flight", (4,)), ("too_many_witnesses", (2, 1)))
+            result = ChangeError(*random.choice(kinds))
+        return self.message(ChangeReply(self.number(), result), term=0)
+
+    STREAM = (
+        (time, 2),
+        (propose, 5),
+        (read, 3),
+        (transfer, 2),
+        (change, 4),
+        (persisted, 5),
+        (fetched, 4),
+        (applied, 4),
+        (snapshot_taken, 2),
+        (purge, 2),
+        (snapshot_received, 1.5),
+        (snapshot_sent, 2),
+        (unreachable, 2),
+        (stop, 0.3),
+        (stall, 0.3),
+        (pre_vote, 3),
+        (pre_vote_reply, 3),
+        (vote, 3),
+        (vote_reply, 2),
+        (append, 4),
+        (known_append, 1),
+        (accepted, 5),
+        (rejected, 3),
+        (heartbeat, 2),
+        (heartbeat_reply, 2),
+        (snapshot_reply, 3),
+        (timeout_now, 1),
+        (forwarded_propose, 3),
+        (propose_reply, 2),
+        (read_index, 3),
+        (read_index_reply, 2),
+        (forwarded_change, 2),
+        (change_reply, 2),
+    )
+    KINDS = tuple(kind for kind, _ in STREAM)
+    WEIGHTS = tuple(accumulate(weight for _, weight in STREAM))
+
+
+def run(seed, make, steps=300):
+    Solo(seed, make).run(steps)
