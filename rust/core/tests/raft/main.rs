@@ -7,6 +7,7 @@
 mod common;
 
 mod basics;
+mod change;
 mod codecs;
 mod commit;
 mod elections;
