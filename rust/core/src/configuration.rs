@@ -4,6 +4,7 @@ mod codec;
 
 use std::fmt;
 
+use crate::mutants;
 use crate::types::{Incarnation, Micros, NodeId};
 
 /// What a member takes part in.
@@ -106,7 +107,13 @@ impl Configuration {
     /// What follows a joint phase: the new half alone.
     #[must_use]
     pub fn incoming(&self) -> Self {
-        let members = self.members.iter().filter(|member| !member.leaving).cloned().collect();
+        let mut members = self.members.clone();
+        if mutants::on("25-phantom-voter") {
+            for member in &mut members {
+                member.leaving = false;
+            }
+        }
+        members.retain(|member| !member.leaving);
         Self { members, outgoing: Vec::new(), min_election_timeout: self.min_election_timeout }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::mutants;
 use crate::raft::Digest;
 use crate::types::{FetchId, Incarnation, Index, Micros};
 
@@ -115,7 +116,7 @@ impl Progress {
     /// What it holds, as far as that counts in a quorum.
     #[must_use]
     pub fn counted_match(&self) -> Index {
-        if self.known.is_some() { self.matched } else { 0 }
+        if self.known.is_some() || mutants::on("26-unrecorded-counts") { self.matched } else { 0 }
     }
 
     /// The round it has answered, as far as that counts in a quorum.
@@ -160,7 +161,7 @@ impl Progress {
         self.quiet = None;
         // Never backwards: an old answer may come late (CCF #5324).
         let news = matched > self.matched;
-        self.matched = self.matched.max(matched);
+        self.matched = if mutants::on("07-match-back") { matched } else { self.matched.max(matched) };
         self.next = self.next.max(self.matched + 1);
         match self.flow {
             Flow::Probe { .. } => {

@@ -1,5 +1,6 @@
 //! Quorum arithmetic: one half at a time, never over the union of the halves of a joint configuration.
 
+use crate::mutants;
 use crate::types::{Index, NodeId};
 
 /// How an election stands.
@@ -21,11 +22,17 @@ pub const fn quorum(voters: usize) -> usize {
 
 /// The highest number that a quorum of each half has reached. A half without voters constrains nothing.
 pub fn committed_index(acked: impl Fn(NodeId) -> Index, voters: &[NodeId], outgoing: &[NodeId]) -> Index {
+    if mutants::on("05-union-commits") {
+        return half_committed(&acked, &union(voters, outgoing));
+    }
     half_committed(&acked, voters).min(half_committed(&acked, outgoing))
 }
 
 /// Who has won, if anybody has. An absent vote is one that may still come. A half without voters is won.
 pub fn vote_result(granted: impl Fn(NodeId) -> Option<bool>, voters: &[NodeId], outgoing: &[NodeId]) -> VoteResult {
+    if mutants::on("05-union-votes") {
+        return half_vote(&granted, &union(voters, outgoing));
+    }
     match (half_vote(&granted, voters), half_vote(&granted, outgoing)) {
         (VoteResult::Lost, _) | (_, VoteResult::Lost) => VoteResult::Lost,
         (VoteResult::Won, VoteResult::Won) => VoteResult::Won,
@@ -51,7 +58,9 @@ fn half_committed(acked: &impl Fn(NodeId) -> Index, voters: &[NodeId]) -> Index 
     for (slot, &id) in reached.iter_mut().zip(voters) {
         *slot = acked(id);
     }
-    reached.sort_unstable();
+    if !mutants::on("06-unsorted") {
+        reached.sort_unstable();
+    }
     // Ascending: from this position on, a quorum stands at or above it.
     reached[voters.len() - quorum(voters.len())]
 }
@@ -66,4 +75,12 @@ fn half_vote(granted: &impl Fn(NodeId) -> Option<bool>, voters: &[NodeId]) -> Vo
     } else {
         VoteResult::Pending
     }
+}
+
+/// What must never be counted over: for the planted faults.
+fn union(voters: &[NodeId], outgoing: &[NodeId]) -> Vec<NodeId> {
+    let mut all: Vec<NodeId> = voters.iter().chain(outgoing).copied().collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::effect::Effect;
 use crate::entry::Entry;
 use crate::log::Slice;
+use crate::mutants;
 use crate::types::Index;
 
 use super::{Core, Digest, FetchFor};
@@ -86,7 +87,7 @@ impl Applying {
 impl Core {
     pub(super) fn advance_apply(&mut self) {
         let upto = self.commit.min(self.log.durable());
-        while !self.apply_stopped && !self.applying.fetching && self.applying.settled() && self.applying.handed < upto {
+        while !self.apply_stopped && !self.applying.fetching && self.may_follow() && self.applying.handed < upto {
             let room = self.settings.max_applying_bytes.saturating_sub(self.applying.bytes);
             if room == 0 {
                 return;
@@ -105,6 +106,11 @@ impl Core {
                 Slice::Compacted => return,
             }
         }
+    }
+
+    /// Whether what comes next may be put behind what was given out.
+    fn may_follow(&self) -> bool {
+        self.applying.settled() || mutants::on("42-before-the-restore")
     }
 
     pub(super) fn apply_fetched(&mut self, entries: Option<Vec<Entry>>) {

@@ -2,6 +2,7 @@
 
 use crate::configuration::{Configuration, Member, MemberRole};
 use crate::message::Body;
+use crate::mutants;
 use crate::quorum::{VoteResult, vote_result};
 use crate::types::{Incarnation, LogId, Micros, NodeId, Role, Term};
 
@@ -32,7 +33,9 @@ impl Core {
     /// the only one that can commit it (thesis 4.2.2, figure 4.6).
     pub(super) fn may_campaign(&self) -> bool {
         let able = !self.apply_stopped && !self.storage_stalled && !self.closing;
-        able && self.configurations.in_force().any(|configuration| self.is_candidate_of(configuration))
+        let mut in_force = self.configurations.in_force();
+        able && (in_force.any(|configuration| self.is_candidate_of(configuration))
+            || mutants::on("24-removed-campaigns"))
     }
 
     /// On another disk than the one that the cluster knows, nobody counts its messages, not even itself.
@@ -105,7 +108,9 @@ impl Core {
         let minimum = self.min_election_timeout();
         let relied_on = match self.heard {
             // A leader that has stepped down may be elected again at once (hashicorp #606).
-            Some((leader, heard)) => leader != candidate && self.now < heard + minimum,
+            Some((leader, heard)) => {
+                (leader != candidate || mutants::on("17-own-leader")) && self.now < heard + minimum
+            }
             None => false,
         };
         relied_on || self.now < self.withhold_until
@@ -125,7 +130,7 @@ impl Core {
     }
 
     pub(super) fn pre_vote_granted(&mut self, from: NodeId, term: Term, incarnation: Incarnation) {
-        if term != self.hard_state.term + 1 {
+        if term != self.hard_state.term + 1 && !mutants::on("40-other-pre-vote") {
             return;
         }
         if let State::PreCandidate { votes } = &mut self.state {
@@ -153,12 +158,14 @@ impl Core {
 
     /// The vote of this term, once: to a candidate whose log is at least as up-to-date.
     pub(super) fn vote_asked(&mut self, from: NodeId, last: LogId, transfer: bool) {
-        let free = self.leader().is_none() && self.hard_state.vote.is_none();
+        let free = mutants::on("11-two-votes") || self.leader().is_none() && self.hard_state.vote.is_none();
         let repeated = self.hard_state.vote == Some(from);
-        let withheld = !transfer && self.withholds_vote(from);
+        let withheld = (!transfer || mutants::on("18-transfer-withheld")) && self.withholds_vote(from);
+        let own = if mutants::on("03-stale-position") { self.log.agreement(last) } else { self.last() };
+        let free = free && (!mutants::on("23-learner-refuses") || self.configurations.current().is_voter(self.id));
         if repeated {
             self.send(from, Body::VoteReply { granted: true });
-        } else if free && !withheld && last >= self.last() {
+        } else if free && !withheld && last >= own {
             // Whoever was asking for itself gives way.
             self.become_follower(None);
             self.hard_state.vote = Some(from);
@@ -243,7 +250,7 @@ impl Core {
     #[must_use]
     pub fn lease_until(&self) -> Option<Micros> {
         let State::Leader(leadership) = &self.state else { return None };
-        if self.storage_stalled || leadership.handed_over {
+        if self.storage_stalled || leadership.handed_over && !mutants::on("15-lease-after-handover") {
             return None;
         }
         let minimum = self.configurations.current().min_election_timeout;

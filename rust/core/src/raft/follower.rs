@@ -2,6 +2,7 @@
 
 use crate::entry::Entry;
 use crate::message::{AppendReply, Body};
+use crate::mutants;
 use crate::types::{Index, LogId, NodeId};
 
 use super::Core;
@@ -15,9 +16,11 @@ impl Core {
         // What is committed here stands in every later leader's log (section 5.4.3): it cannot conflict, need not be
         // looked at (it may be purged), and is never cut.
         let settled = usize::try_from(self.commit.saturating_sub(prev.index)).unwrap_or(usize::MAX);
+        let settled = if mutants::on("37-rolled-back") { 0 } else { settled };
         let entries = entries.get(settled..).unwrap_or_default();
         if settled == 0 && !self.log.holds(prev) {
             let hint = self.log.agreement(prev);
+            let prev = if mutants::on("10-wrong-rejection") { hint } else { prev };
             self.send(leader, Body::AppendReply(AppendReply::Rejected { prev: prev.index, hint }));
             return;
         }
@@ -29,9 +32,15 @@ impl Core {
             }
             self.take_entries(&entries[known..]);
         }
+        if mutants::on("08-shorter-append") && end < self.log.last() {
+            self.truncate(end + 1);
+        }
         self.learn_commit(commit.min(end));
+        if mutants::on("39-nothing-new-unanswered") && known == entries.len() && known > 0 {
+            return;
+        }
         // Never beyond what this append has shown to match (CCF #6001).
-        self.accept(leader, end);
+        self.accept(leader, if mutants::on("09-beyond-the-append") { self.log.last() } else { end });
     }
 
     pub(super) fn heartbeat(&mut self, leader: NodeId, round: u64, commit: Index) {
@@ -49,6 +58,7 @@ impl Core {
     /// Acknowledges a matching prefix as soon as it is on disk.
     pub(super) fn accept(&mut self, leader: NodeId, matched: Index) {
         let token = self.durability.token_for(matched, self.log.durable());
+        let token = token.filter(|_| !mutants::on("34-before-the-sync"));
         self.send_after(leader, Body::AppendReply(AppendReply::Accepted { matched }), token);
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::entry::{Draft, Entry, EntryKind};
 use crate::message::{Body, Refusal};
+use crate::mutants;
 use crate::progress::Progress;
 use crate::quorum::committed_index;
 use crate::reads::Reads;
@@ -133,7 +134,9 @@ impl Core {
         self.durability.stage_entries(entries);
         for entry in entries.iter().filter(|entry| entry.kind() == EntryKind::Configuration) {
             // `plausible` has refused the messages whose memberships cannot be read.
-            if let Ok(configuration) = crate::configuration::Configuration::decode(&entry.payload()) {
+            if let Ok(configuration) = crate::configuration::Configuration::decode(&entry.payload())
+                && !mutants::on("20-not-when-appended")
+            {
                 self.configurations.push(entry.index(), configuration);
                 self.configured();
             }
@@ -180,7 +183,7 @@ impl Core {
         let round = leadership.round;
         leadership.unconfirmed.push_back((round, self.now));
         leadership.heartbeat_at = self.now + self.settings.heartbeat_interval;
-        if commit >= leadership.first {
+        if commit >= leadership.first || mutants::on("12-read-early") {
             leadership.reads.round_starts(round, commit);
         }
         let mut heartbeats = Vec::with_capacity(leadership.followers.len());
@@ -233,7 +236,7 @@ impl Core {
             if sent > round {
                 break;
             }
-            leadership.confirmed_at = Some(at);
+            leadership.confirmed_at = Some(if mutants::on("15-lease-from-answer") { self.now } else { at });
             leadership.unconfirmed.pop_front();
         }
         let mut answers = Vec::new();
@@ -253,7 +256,8 @@ impl Core {
         };
         let held = committed_index(held, self.configurations.voters(), self.configurations.outgoing());
         let index = held.min(self.log.last());
-        if index <= self.commit || self.log.term(index) != Some(self.hard_state.term) {
+        let own = self.log.term(index) == Some(self.hard_state.term) || mutants::on("04-earlier-term");
+        if index <= self.commit || !own {
             return;
         }
         self.commit = index;
@@ -287,7 +291,7 @@ impl Core {
 
     /// This node leads no more.
     pub(super) fn abdicated(&mut self, mut leadership: Leadership) {
-        for asker in leadership.reads.abandon() {
+        for asker in leadership.reads.abandon().into_iter().filter(|_| !mutants::on("41-readers-forgotten")) {
             self.answer_read(asker, Err(Refusal::NotLeader));
         }
         self.fetches.retain(|_, purpose| *purpose == FetchFor::Apply);

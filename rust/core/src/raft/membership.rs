@@ -5,6 +5,7 @@ use crate::configuration::Configuration;
 use crate::effect::{Event, Reply};
 use crate::entry::{Draft, EntryKind};
 use crate::message::{Body, Message};
+use crate::mutants;
 use crate::progress::{Leaving, Progress};
 use crate::types::{LogId, NodeId, RequestId};
 
@@ -67,7 +68,7 @@ impl Core {
             Err(ChangeError::StorageStalled)
         } else if self.transfer.is_some() {
             Err(ChangeError::Transferring)
-        } else if self.commit < leadership.first {
+        } else if self.commit < leadership.first && !mutants::on("19-early-change") {
             // What an earlier leader began may be committed or not: only the term's own first entry tells (Ongaro 2015).
             Err(ChangeError::NotReady)
         } else if self.configurations.index() > self.commit || self.configurations.current().is_joint() {
@@ -152,7 +153,8 @@ impl Core {
     /// What follows once the newest configuration is committed: the joint phase ends, and a leader that has no vote any more gives
     /// way.
     pub(super) fn advance_membership(&mut self) {
-        if self.configurations.index() <= self.commit && self.configurations.current().is_joint() {
+        let settled = self.configurations.index() <= self.commit || mutants::on("21-left-early");
+        if settled && self.configurations.current().is_joint() {
             let incoming = self.configurations.current().incoming();
             self.append_configuration(&incoming);
         } else if self.has_no_vote() {
@@ -178,7 +180,7 @@ impl Core {
     /// Tells, once, that this node is no member any more: only when that can no longer be undone (CCF #5973).
     pub(super) fn notice_removal(&mut self) {
         if self.belongs
-            && self.configurations.index() <= self.commit
+            && (self.configurations.index() <= self.commit || mutants::on("24-retired-early"))
             && self.configurations.current().member(self.id).is_none()
         {
             self.belongs = false;

@@ -24,6 +24,7 @@ use crate::effect::{Effect, Event, Reply};
 use crate::input::{Input, Settings, Start};
 use crate::log::Log;
 use crate::message::{Body, Message, Refusal};
+use crate::mutants;
 use crate::rng::SplitMix64;
 use crate::types::{
     FetchId, GroupId, HardState, Incarnation, Index, LogId, Micros, NodeId, RequestId, Role, Term, Token, WallMicros,
@@ -110,7 +111,10 @@ impl Core {
     /// A member as it comes up from its storage. Gives out no effects: step a `Time` first.
     #[must_use]
     pub fn new(now: Micros, settings: Settings, start: Start) -> Self {
-        let configurations = Configurations::new(start.configurations);
+        let known =
+            if mutants::on("22-forgotten-at-start") { start.applied.max(start.purged.index) } else { Index::MAX };
+        let found = start.configurations.into_iter().filter(|&(index, _)| index <= known);
+        let configurations = Configurations::new(found.collect());
         let covered = start.snapshot.map_or(0, |snapshot| snapshot.index);
         let commit = start.applied.max(covered).max(start.purged.index).min(start.last);
         let belongs = configurations.in_force().any(|configuration| configuration.member(start.id).is_some());
@@ -128,7 +132,11 @@ impl Core {
             durability: Durability::new(),
             commit,
             snapshot: start.snapshot,
-            applying: Applying::from(start.applied.max(covered)),
+            applying: Applying::from(if mutants::on("31-older-machine") {
+                start.applied
+            } else {
+                start.applied.max(covered)
+            }),
             settings,
             election_at: now,
             heard: None,
@@ -270,7 +278,8 @@ impl Core {
 
     /// Sends a message of the current term, which must be durable before anybody hears of it.
     fn send(&mut self, to: NodeId, body: Body) {
-        self.send_in(self.hard_state.term, to, body, self.durability.hard_state_token());
+        let token = self.durability.hard_state_token().filter(|_| !mutants::on("01-vote-not-durable"));
+        self.send_in(self.hard_state.term, to, body, token);
     }
 
     /// Sends a message that waits for `token` too, if there is one.

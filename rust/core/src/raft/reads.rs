@@ -2,9 +2,11 @@
 
 use crate::effect::Reply;
 use crate::message::{Body, Refusal};
+use crate::mutants;
 use crate::reads::Asker;
 use crate::types::{Index, NodeId, RequestId};
 
+use super::leader::Leadership;
 use super::{Core, State};
 
 impl Core {
@@ -30,7 +32,10 @@ impl Core {
     }
 
     fn ask_read(&mut self, asker: Asker, lease: bool) {
-        if lease && self.lease_holds() {
+        let known = |leadership: &Leadership| self.commit >= leadership.first;
+        let unconfirmed =
+            mutants::on("14-unconfirmed") && matches!(&self.state, State::Leader(leadership) if known(leadership));
+        if lease && self.lease_holds() || unconfirmed {
             return self.answer_read(asker, Ok(self.commit));
         }
         let State::Leader(leadership) = &mut self.state else {
@@ -52,7 +57,7 @@ impl Core {
     /// first commit, since until then the commit index may lag behind what earlier leaders acknowledged.
     pub(super) fn start_read_round(&mut self) {
         let State::Leader(leadership) = &self.state else { return };
-        if self.commit >= leadership.first && leadership.reads.want_round() {
+        if (self.commit >= leadership.first || mutants::on("12-read-early")) && leadership.reads.want_round() {
             self.start_round();
         }
     }

@@ -4,6 +4,7 @@ use crate::effect::Effect;
 use crate::entry::Entry;
 use crate::log::Slice;
 use crate::message::{AppendReply, Body};
+use crate::mutants;
 use crate::progress::{Flow, Progress, Window};
 use crate::types::{FetchId, Index, LogId, NodeId};
 
@@ -44,6 +45,7 @@ impl Core {
                 self.with_follower(id, |follower| follower.fetch = Some(fetch));
                 false
             }
+            Slice::Compacted if mutants::on("30-no-snapshot") => false,
             Slice::Compacted => {
                 if worth_it && self.snapshot.is_some() {
                     self.with_follower(id, Progress::needs_snapshot);

@@ -3,6 +3,7 @@
 use crate::configuration::Configuration;
 use crate::effect::{Effect, Event};
 use crate::message::Body;
+use crate::mutants;
 use crate::types::{Index, LogId, NodeId, Term, WallMicros};
 
 use super::{Core, FetchFor, State};
@@ -10,7 +11,7 @@ use super::{Core, FetchFor, State};
 impl Core {
     pub(super) fn snapshot_taken(&mut self, last: LogId) {
         if last.index <= self.applying.index() {
-            self.snapshot = self.snapshot.max(Some(last));
+            self.snapshot = if mutants::on("27-newest-goes-back") { Some(last) } else { self.snapshot.max(Some(last)) };
         }
     }
 
@@ -37,7 +38,7 @@ impl Core {
         if term > self.hard_state.term {
             self.enter_term(term, None);
         }
-        if last.index <= self.commit {
+        if last.index <= self.commit && !mutants::on("27-older-installed") {
             // Older than what is here (openraft #543). Tell its sender what it need not send.
             self.event(Event::StaleSnapshot(last));
             self.restore_in_place(last);
@@ -46,7 +47,8 @@ impl Core {
         }
         self.snapshot = Some(last);
         let mut token = None;
-        if self.log.holds(last) {
+        let reaches = mutants::on("28-tail-kept") && self.log.last() >= last.index;
+        if (self.log.holds(last) || reaches) && !mutants::on("28-tail-lost") {
             // What follows it stays: it may be acknowledged (openraft #753 is the opposite case, below).
             token = self.durability.token_for(last.index, self.log.durable());
             self.commit = last.index;
@@ -61,6 +63,7 @@ impl Core {
             self.restore(last);
             token = token.max(Some(self.durability.current_token()));
         }
+        let token = token.filter(|_| !mutants::on("29-before-the-reset"));
         self.send_after(from, Body::SnapshotReply { matched: last.index }, token);
     }
 

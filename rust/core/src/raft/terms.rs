@@ -4,6 +4,7 @@ use crate::configuration::Configuration;
 use crate::effect::Event;
 use crate::entry::{Entry, EntryKind};
 use crate::message::{AppendReply, Body, Message};
+use crate::mutants;
 use crate::types::{HardState, LogId, NodeId, Term};
 
 use super::{Core, State};
@@ -69,7 +70,7 @@ impl Core {
     fn admits(&mut self, message: &Message) -> bool {
         let known = self.configurations.current().member(message.from).and_then(|member| member.incarnation);
         match known {
-            Some(expected) if expected != message.incarnation => {
+            Some(expected) if expected != message.incarnation && !mutants::on("26-wiped-counts") => {
                 if self.wiped.insert(message.from, message.incarnation) != Some(message.incarnation) {
                     self.event(Event::WipedMember { id: message.from, expected, found: message.incarnation });
                 }
@@ -82,6 +83,7 @@ impl Core {
     /// An old term's leader or candidate learns of the new one; everything else of an old term is void.
     fn answer_stale(&mut self, from: NodeId, body: &Body) {
         match body {
+            _ if mutants::on("16-stale-unanswered") => {}
             Body::Append { prev, .. } => {
                 let hint = self.log.agreement(*prev);
                 self.send(from, Body::AppendReply(AppendReply::Rejected { prev: prev.index, hint }));

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use crate::configuration::{Member, MemberRole};
 use crate::effect::{Event, Reply};
 use crate::message::{Body, Refusal};
+use crate::mutants;
 use crate::progress::{Flow, Progress};
 use crate::types::{Incarnation, Micros, NodeId, RequestId};
 
@@ -33,7 +34,8 @@ impl Transfer {
 
 /// Whether that member is a voter that could lead and is known.
 fn may_succeed(member: &Member) -> bool {
-    member.votes() && member.role == MemberRole::Voter && member.incarnation.is_some()
+    let votes = member.votes() && member.role == MemberRole::Voter || mutants::on("18-to-a-learner");
+    votes && member.incarnation.is_some()
 }
 
 impl Core {
@@ -125,7 +127,8 @@ impl Core {
 
     pub(super) fn timeout_now(&mut self, from: NodeId, target: Incarnation) {
         // Meant for the data directory that the leader knows, and only from the leader that this node follows.
-        if target == self.incarnation && self.leader() == Some(from) && self.may_campaign() {
+        let meant = target == self.incarnation && self.leader() == Some(from);
+        if (meant || mutants::on("40-stale-timeout-now")) && self.may_campaign() {
             self.campaign(true);
         }
     }
