@@ -22,21 +22,27 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypedDict, final
 
 from typing_extensions import Buffer, TypeVar
 
+from ._cores import NativeCore, change, committed_index, vote_result
+
 __all__ = [
     "Completions",
     "Entries",
     "Entry",
     "GrpcTransport",
     "LocalTransport",
+    "NativeCore",
     "Node",
     "Receive",
     "__version__",
+    "change",
+    "committed_index",
     "features",
     "log_inspect",
     "log_level",
     "log_take",
     "log_verify",
     "log_wake",
+    "vote_result",
 ]
 
 _C_co = TypeVar("_C_co", covariant=True, default=bytes)

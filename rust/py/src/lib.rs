@@ -8,6 +8,7 @@ mod boundary;
 mod calls;
 mod completions;
 mod convert;
+mod core;
 mod entries;
 mod entry;
 mod errors;
@@ -39,6 +40,8 @@ mod _core {
 
     #[pymodule_export]
     use crate::completions::Completions;
+    #[pymodule_export]
+    use crate::core::{NativeCore, change, committed_index, vote_result};
     #[pymodule_export]
     use crate::entries::Entries;
     #[pymodule_export]
