@@ -9,6 +9,7 @@ VENV ?= .venv
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+MUTANTS_ARGS ?=
 
 BIN := $(VENV)/bin
 PYTHON_RUN := $(BIN)/python -P
@@ -100,6 +101,11 @@ full-process: $(STAMPS)/wheel ## The full counts of kills, power cuts and floods
 	D_ENGINE_FULL=1 sh tools/logged.sh build/full-process.txt \
 		'cargo test $(TESTED) --release --quiet -- --show-output' \
 		'$(PYTHON_RUN) -m pytest -s -m "process or slow or soak" $(PYTEST_ARGS)'
+
+.PHONY: mutants
+mutants: $(STAMPS)/wheel ## Plant each fault of tests/mutants/table.toml and show which test finds it; MUTANTS_ARGS="--only 05" chooses
+	@mkdir -p build
+	sh tools/logged.sh build/mutants.md '$(PYTHON_RUN) tools/mutants.py $(MUTANTS_ARGS)'
 
 # ---- style, lints, types --------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Rust: one build of the tests with feature `mutants`; `D_ENGINE_MUTANT` switches 
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import re
@@ -98,6 +99,11 @@ def check_names(table: list[Mutant]) -> list[str]:
         listed = {mutant.name for mutant in table if crate in mutant.crates}
         problems += [f"rust/{crate} plants {name}, the table does not name it" for name in sorted(planted - listed)]
         problems += [f"the table names {name} for rust/{crate}, which does not plant it" for name in sorted(listed - planted)]
+    library = importlib.util.find_spec("d_engine._core")
+    if library is None or library.origin is None:
+        problems.append("the package is not installed: `make wheel`")
+    elif b"D_ENGINE_MUTANT" in Path(library.origin).read_bytes():
+        problems.append(f"{library.origin} was built with the switches in it: no wheel may be")
     missing = set(range(1, 43)) - {mutant.number for mutant in table}
     problems += [f"class {number} of the table of regressions has no planted fault" for number in sorted(missing)]
     return problems
