@@ -83,6 +83,15 @@ class Configuration(NamedTuple):
         """Whether two halves are in force."""
         return bool(self.outgoing)
 
+    def record(self, node: NodeId, incarnation: Incarnation) -> Configuration:
+        """With that member's data directory recorded, if none is and if that is safe: a vote that it gave in the old half, before it was told apart
+        from its former self, may be forgotten."""
+        member = self.member(node)
+        if node in self.outgoing or member is None or member.incarnation is not None:
+            return self
+        known = member._replace(incarnation=incarnation)
+        return self._replace(members=tuple(known if one is member else one for one in self.members))
+
     def incoming(self) -> Configuration:
         """What follows a joint phase: the new half alone."""
         return self._replace(members=tuple(member for member in self.members if not member.leaving), outgoing=())

@@ -31,6 +31,10 @@ class Configurations:
         self.stack = list(found) or [(0, NOBODY)]
         self._changed()
 
+    def in_force(self) -> list[Configuration]:
+        """All that may still be in force: the newest one that is committed, and those after it."""
+        return [configuration for _, configuration in self.stack]
+
     def push(self, index: Index, configuration: Configuration) -> None:
         """A configuration entry was appended."""
         self.stack.append((index, configuration))

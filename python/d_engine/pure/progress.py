@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Literal, NamedTuple, TypeAlias
 
-from .types import FetchId, Index, Micros
+from .types import FetchId, Incarnation, Index, Micros
 
-__all__ = ["Flow", "Progress", "Window"]
+__all__ = ["CatchUp", "Flow", "Leaving", "Progress", "Window"]
 
 Flow: TypeAlias = Literal["probe", "replicate", "snapshot"]
 """How entries are sent to a follower.
@@ -24,28 +24,56 @@ class Window(NamedTuple):
     bytes: int
 
 
+class Leaving(NamedTuple):
+    """A node that is no member any more, and shall hear of it.
+
+    `index` is the configuration without it; after `until` nobody waits for it; `told` is the round that told it that this configuration is committed.
+    """
+
+    index: Index  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
+    until: Micros
+    told: int | None = None
+
+
+class CatchUp(NamedTuple):
+    """A learner on its way to be a voter (thesis 4.2.1).
+
+    `target` is what it must hold to end this round: the end of the log when the round began, at `since`; `rounds` counts from 1 on.
+    """
+
+    target: Index
+    since: Micros
+    rounds: int
+
+
 class Progress:
     """A leader's view of one follower."""
 
     __slots__ = (
         "apply_stopped",
         "awaited",
+        "catch_up",
         "commit_told",
         "fetch",
         "flow",
         "heard",
         "inflight",
         "inflight_bytes",
+        "known",
+        "leaving",
         "matched",
         "next",
+        "pause_until",
         "quiet",
         "round",
         "unreachable",
         "waiting",
     )
 
-    def __init__(self, next_: Index) -> None:
+    def __init__(self, next_: Index, known: Incarnation | None) -> None:
         """A follower of a leader that has just been elected."""
+        self.known = known
+        """The data directory that all of this is about. What is not recorded in the configuration does not count."""
         self.matched: Index = 0
         """It holds our log, durably, up to here."""
         self.next: Index = next_
@@ -73,6 +101,12 @@ class Progress:
         self.inflight: deque[tuple[Index, int]] = deque()
         """The last index and the bytes of each append under way."""
         self.inflight_bytes = 0
+        self.leaving: Leaving | None = None
+        """It is no member any more."""
+        self.catch_up: CatchUp | None = None
+        """Its round of catching up."""
+        self.pause_until: Micros = 0
+        """Before this moment no round of catching up begins."""
 
     def ready(self, window: Window) -> bool:
         """Whether another append may leave now."""

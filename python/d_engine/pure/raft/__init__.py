@@ -83,6 +83,7 @@ class Core:
     __slots__ = (
         "apply_stopped",
         "applying",
+        "belongs",
         "closed",
         "closing",
         "commit",
@@ -99,6 +100,7 @@ class Core:
         "log",
         "next_fetch",
         "now",
+        "rank",
         "rest",
         "rng",
         "role",
@@ -136,6 +138,8 @@ class Core:
         self.log = Log(start.purged, start.last, start.term_runs, start.last_time, settings.tail_bytes)
         self.durability = Durability()
         self.configurations = Configurations(start.configurations)
+        # It has been a member since it last said that it is none.
+        self.belongs = any(one.member(start.id) is not None for one in self.configurations.in_force())
 
         # What this node is. `votes` belong to a pre-candidate or candidate, `leadership` to a leader.
         self.role: Role = "follower"
@@ -151,7 +155,7 @@ class Core:
         # The leader that was heard last, and when: it may rely on this node for a while, whatever happens here.
         self.heard: tuple[NodeId, Micros] | None = None
         # Before this moment no vote is given: a lease of before the restart may still run.
-        self.withhold_until: Micros = now + self.configurations.current.min_election_timeout
+        self.withhold_until: Micros = now
         # When a node that hears no leader campaigns.
         self.election_at: Micros = now
         # The data directories that voters showed in this election; members that were reported as wiped, with what they showed last.
@@ -173,11 +177,14 @@ class Core:
         self.sends: list[Effect] = []
         self.rest: list[Effect] = []
 
+        # How many preferences of possible leaders are above its own: it waits longer before it campaigns.
+        self.rank = election.rank_of_priority(self)
         election.reset_election_timer(self)
         if self.alone():
             # Nobody can hold a lease against the only voter.
-            self.withhold_until = self.election_at = now
+            self.election_at = now
         else:
+            self.withhold_until = now + election.min_election_timeout(self)
             self.election_at = max(self.election_at, self.withhold_until)
 
     def step(self, given: Input) -> list[Effect]:
@@ -187,10 +194,12 @@ class Core:
         self.now = max(self.now, given.now)
         kind = type(given)
         _TAKE[kind](self, given)
-        # What follows from it. A report of the state machine moves nothing but the state machine.
+        # What follows from it. A report of the state machine moves nothing else, but time has passed.
         leadership = self.leadership
-        if leadership is not None and kind is not Applied:
+        if leadership is not None and (kind is not Applied or leadership.held_more or leadership.promotable):
             leader.lead(self, leadership)
+        if self.belongs and self.id not in self.configurations.members:
+            membership.notice_removal(self)
         if self.applying.handed < self.commit:
             apply.advance_apply(self)
         log = self.log
@@ -205,7 +214,7 @@ class Core:
         deadlines: list[Micros] = []
         if self.leadership is not None:
             deadlines.append(leader.leader_deadline(self, self.leadership))
-        elif election.may_campaign(self):
+        elif self.leader is not None or election.may_campaign(self):
             deadlines.append(self.election_at)
         oldest = self.durability.oldest()
         if oldest is not None and not self.storage_stalled:
@@ -296,8 +305,8 @@ def _time(core: Core, given: Time) -> None:
         transfer.check_transfer_deadline(core)
     if core.leadership is not None:
         leader.leader_timers(core, core.leadership)
-    elif core.now >= core.election_at and election.may_campaign(core):
-        election.pre_campaign(core)
+    elif core.now >= core.election_at:
+        election.election_timed_out(core)
 
 
 def _receive(core: Core, given: Receive) -> None:

@@ -49,7 +49,7 @@ def digest(core: Core) -> bytes:
     after += _transfer(core)
     after.append(core.next_fetch)
     after += _pairs(core.fetches.items())
-    after += [core.apply_stopped, core.storage_stalled, core.closing, core.closed]
+    after += [core.apply_stopped, core.storage_stalled, core.closing, core.closed, core.belongs]
     role, term, leader = core.shown
     after += [_ROLES[role], term, *_option(leader)]
     before.append(len(texts))
@@ -114,7 +114,9 @@ def _leadership(leadership: Leadership) -> list[int]:
 
 
 def _progress(follower: Progress) -> list[int]:
+    known, leaving, catch_up = follower.known, follower.leaving, follower.catch_up
     return [
+        *((0,) if known is None else (1, *_halves(known))),
         follower.matched,
         follower.next,
         _FLOWS[follower.flow] + (follower.flow == "probe" and follower.waiting),
@@ -127,6 +129,9 @@ def _progress(follower: Progress) -> list[int]:
         *_option_pair(follower.quiet),
         follower.unreachable,
         *_pairs(follower.inflight),
+        *((0,) if leaving is None else (1, leaving.index, leaving.until, *_option(leaving.told))),
+        *((0,) if catch_up is None else (1, *catch_up)),
+        follower.pause_until,
     ]
 
 

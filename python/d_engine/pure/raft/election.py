@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from d_engine.pure.configuration import Configuration
 from d_engine.pure.message import Message, PreVote, PreVoteReply, Vote, VoteReply
 from d_engine.pure.quorum import VoteResult, vote_result
 from d_engine.pure.types import U64, Micros, NodeId
@@ -14,23 +15,55 @@ if TYPE_CHECKING:
     from . import Core
 
 
+HIGHEST_RANK: Final = 3
+"""Who has more preferences above its own waits no longer than this many make it."""
+
+
 def reset_election_timer(core: Core) -> None:
     """Draws a new election timeout, from now on."""
-    core.election_at = core.now + core.rng.between(*core.settings.election_timeout)
+    low, high = core.settings.election_timeout
+    core.election_at = core.now + core.rank * (high - low) + core.rng.between(low, high)
+
+
+def rank_of_priority(core: Core) -> int:
+    """Distinct preferences above the own one among those that may lead: who is preferred campaigns first. A vote does not ask."""
+    own = core.configurations.members.get(core.id)
+    if own is None:
+        return 0
+    leads = [
+        member.priority for member in core.configurations.current.members if member.votes() and member.role == "voter"
+    ]
+    return min(len({priority for priority in leads if priority > own.priority}), HIGHEST_RANK)
 
 
 def may_campaign(core: Core) -> bool:
-    """Whether this node could lead."""
+    """Whether this node could lead: by any configuration that may still be in force, for until its removal is committed it may be the only one that
+    can commit it (thesis 4.2.2, figure 4.6)."""
     if core.apply_stopped or core.storage_stalled or core.closing:
         return False
-    member = core.configurations.members.get(core.id)
-    if member is None or not member.votes():
-        if core.id not in core.configurations.outgoing:
-            return False
-        if member is None:
-            return True
-    # On another disk than the one that the cluster knows, nobody counts its messages, not even itself.
-    return member.role != "witness" and (member.incarnation is None or member.incarnation == core.incarnation)
+    return any(_is_candidate_of(core, configuration) for configuration in core.configurations.in_force())
+
+
+def _is_candidate_of(core: Core, configuration: Configuration) -> bool:
+    """On another disk than the one that the cluster knows, nobody counts its messages, not even itself."""
+    member = configuration.member(core.id)
+    if member is None or member.role == "witness" or not configuration.is_voter(core.id):
+        return False
+    return configuration.is_unformed() if member.incarnation is None else member.incarnation == core.incarnation
+
+
+def election_timed_out(core: Core) -> None:
+    """No leader was heard of. Who cannot campaign at least sends nothing more to the one that is gone."""
+    if may_campaign(core):
+        pre_campaign(core)
+    else:
+        terms.become_follower(core, None)
+
+
+def min_election_timeout(core: Core) -> Micros:
+    """The cluster's, which leases rest on. A node that joins does not know it yet, but must not break a lease either."""
+    current = core.configurations.current
+    return current.min_election_timeout if current.members else core.settings.election_timeout[0]
 
 
 def pre_campaign(core: Core) -> None:
@@ -71,7 +104,7 @@ def withholds_vote(core: Core, candidate: NodeId) -> bool:
     if core.heard is not None:
         known, heard = core.heard
         # A leader that has stepped down may be elected again at once (hashicorp #606).
-        if known != candidate and core.now < heard + core.configurations.current.min_election_timeout:
+        if known != candidate and core.now < heard + min_election_timeout(core):
             return True
     return core.now < core.withhold_until
 
@@ -139,11 +172,12 @@ def vote_replied(core: Core, message: Message, body: VoteReply) -> None:
 
 
 def _tally(core: Core) -> VoteResult:
-    """While the configuration lacks a voter's incarnation, that voter could be a wiped one, and a quorum without it could be one that has
-    forgotten: every voter must grant."""
+    """A vote of a data directory that is not recorded does not count: it could be a wiped one, that has forgotten. While none is recorded every voter
+    must grant."""
     configurations, votes = core.configurations, core.votes
-    if not configurations.current.unknown_voters():
-        return vote_result(votes, configurations.voters, configurations.outgoing)
+    if not configurations.current.is_unformed():
+        counted = {node: vote for node, vote in votes.items() if configurations.current.is_recorded(node)}
+        return vote_result(counted, configurations.voters, configurations.outgoing)
     answers = [votes.get(voter) for voter in configurations.voters + configurations.outgoing]
     if False in answers:
         return "lost"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from d_engine.pure.message import Accepted, Append, Heartbeat, HeartbeatReply, Message, Rejected
 from d_engine.pure.types import Index, NodeId
 
-from . import leader, terms
+from . import leader, membership, terms
 
 if TYPE_CHECKING:
     from . import Core
@@ -75,7 +75,7 @@ def _truncate(core: Core, start: Index) -> None:
     core.log.truncate(start)
     core.durability.stage_truncation(start)
     if core.configurations.truncate(start):
-        leader.configured(core)
+        membership.configured(core)
 
 
 def _overfull(core: Core) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from d_engine.pure import configuration
-from d_engine.pure.effect import Configured
 from d_engine.pure.entry import HEADER_BYTES, Draft, Entry, Proposal
 from d_engine.pure.message import Heartbeat, HeartbeatReply, Message
 from d_engine.pure.progress import Progress
@@ -15,7 +14,7 @@ from d_engine.pure.quorum import committed_index
 from d_engine.pure.reads import Reads
 from d_engine.pure.types import Index, LogId, Micros, NodeId
 
-from . import reads, replication, terms, transfer
+from . import membership, promotion, reads, replication, terms, transfer
 
 if TYPE_CHECKING:
     from . import Core
@@ -32,6 +31,7 @@ class Leadership:
         "heartbeat_at",
         "held_more",
         "notice_at",
+        "promotable",
         "reads",
         "round",
         "since",
@@ -65,6 +65,8 @@ class Leadership:
         """Ends and sizes of what was appended and is not committed."""
         self.uncommitted_bytes = 0
         """Their sum."""
+        self.promotable: tuple[NodeId, ...] = ()
+        """Learners that are to become voters by themselves."""
         self.held_more = True
         """Somebody holds more, durably, or other voters count: more may be committed."""
 
@@ -72,11 +74,13 @@ class Leadership:
 def become_leader(core: Core) -> None:
     """This node has won the election of its term."""
     first = core.log.last + 1
-    followers = {member.id: Progress(first) for member in core.configurations.current.members if member.id != core.id}
+    current = core.configurations.current
+    followers = {member.id: Progress(first, member.incarnation) for member in current.members if member.id != core.id}
     core.role = "leader"
     core.leader = core.id
     core.votes = {}
     core.leadership = leadership = Leadership(followers, first, core.now)
+    leadership.promotable = promotion.promotable(current)
     transfer.transfer_ended(core, core.id)
     _append_first_entry(core)
     start_round(core, leadership)
@@ -84,14 +88,11 @@ def become_leader(core: Core) -> None:
 
 def _append_first_entry(core: Core) -> None:
     """The term's first entry: a no-op (section 8), or the configuration as long as it lacks an incarnation that is known now."""
-    current = core.configurations.current
-    members = tuple(
-        member._replace(incarnation=core.seen.get(member.id)) if member.incarnation is None else member
-        for member in current.members
-    )
-    if members != current.members:
-        data = configuration.encode(current._replace(members=members))
-        append_own(core, (Proposal("configuration", 0, 0, 0, data),))
+    recorded = core.configurations.current
+    for node, incarnation in core.seen.items():
+        recorded = recorded.record(node, incarnation)
+    if recorded is not core.configurations.current:
+        membership.append_configuration(core, recorded)
     else:
         append_own(core, (Proposal("noop", 0, 0, 0, b""),))
 
@@ -123,32 +124,23 @@ def take_entries(core: Core, entries: tuple[Entry, ...]) -> None:
         if entry.kind == "configuration":
             # `plausible` has refused the messages whose memberships cannot be read.
             core.configurations.push(entry.index, configuration.decode(entry.data))
-            configured(core)
-
-
-def configured(core: Core) -> None:
-    """Another configuration is in force: progress is kept for its members, and for nobody else."""
-    configurations = core.configurations
-    if core.leadership is not None:
-        known, next_ = core.leadership.followers, core.log.last
-        core.leadership.held_more = True
-        core.leadership.followers = {
-            member.id: known.get(member.id) or Progress(next_)
-            for member in configurations.current.members
-            if member.id != core.id
-        }
-    core.event(Configured(configurations.index, configurations.current))
+            membership.configured(core)
 
 
 def lead(core: Core, leadership: Leadership) -> None:
     """What a leader does behind every step that may have moved something."""
     if leadership.held_more:
         _advance_commit(core, leadership)
-    if core.transfer is not None:
+    membership.advance_membership(core)
+    if leadership.promotable and core.leadership is not None:
+        promotion.advance_promotion(core, leadership)
+    if core.transfer is not None and core.leadership is not None:
         transfer.advance_transfer(core, leadership)
-    if leadership.reads.waiting:
-        reads.start_read_round(core, leadership)
-    replication.replicate_all(core, leadership)
+    # It may have given way by now.
+    if core.leadership is not None:
+        if leadership.reads.waiting:
+            reads.start_read_round(core, leadership)
+        replication.replicate_all(core, leadership)
 
 
 def leader_deadline(core: Core, leadership: Leadership) -> Micros:
@@ -171,6 +163,7 @@ def leader_timers(core: Core, leadership: Leadership) -> None:
         tell_commit(core, leadership, _everybody)
         leadership.notice_at = None
     if core.now >= leadership.heartbeat_at:
+        membership.drop_those_who_left(core, leadership)
         start_round(core, leadership)
         transfer.retry_handover(core)
     return None
@@ -187,6 +180,9 @@ def start_round(core: Core, leadership: Leadership) -> None:
     for node, follower in leadership.followers.items():
         commit = min(core.commit, follower.matched)
         follower.commit_told = max(follower.commit_told, commit)
+        leaving = follower.leaving
+        if leaving is not None and leaving.told is None and commit >= leaving.index:
+            follower.leaving = leaving._replace(told=round_)
         core.send(node, Heartbeat(round_, commit))
     confirm_rounds(core, leadership)
 
@@ -200,16 +196,20 @@ def heartbeat_replied(core: Core, message: Message, body: HeartbeatReply) -> Non
     follower.round = max(follower.round, body.round)
     follower.heard = core.now
     follower.apply_stopped = body.apply_stopped
+    leaving = follower.leaving
     unanswered = follower.heard_end(body.last, core.now, core.settings.heartbeat_interval)
     if unanswered and not replication.send_append(core, sender, follower, follower.next - 1, (), 0):
         # What was sent is purged by now: `replicate` starts again from what it is known to hold.
         follower.probe(follower.matched + 1)
+    if leaving is not None and leaving.told is not None and leaving.told <= body.round:
+        del leadership.followers[sender]
+        leadership.held_more = True
     confirm_rounds(core, leadership)
 
 
 def confirm_rounds(core: Core, leadership: Leadership) -> None:
     """Lease, quorum check and reads all rest on one thing: the newest round that a quorum of each half has answered."""
-    answered = {node: follower.round for node, follower in leadership.followers.items()}
+    answered = {node: follower.round for node, follower in leadership.followers.items() if follower.known is not None}
     answered[core.id] = leadership.round
     round_ = committed_index(answered, core.configurations.voters, core.configurations.outgoing)
     unconfirmed = leadership.unconfirmed
@@ -223,7 +223,7 @@ def _advance_commit(core: Core, leadership: Leadership) -> None:
     """Commits what a quorum of each half holds durably, if it is of this term: earlier terms' entries only follow it (section 5.4.2, figure 8)."""
     leadership.held_more = False
     log = core.log
-    held = {node: follower.matched for node, follower in leadership.followers.items()}
+    held = {node: follower.matched for node, follower in leadership.followers.items() if follower.known is not None}
     held[core.id] = log.durable
     index = min(committed_index(held, core.configurations.voters, core.configurations.outgoing), log.last)
     if index <= core.commit or log.term(index) != core.term:

@@ -10,7 +10,7 @@ from d_engine.pure.message import Message, ReadIndex, ReadIndexReply, Refusal
 from d_engine.pure.reads import Asker
 from d_engine.pure.types import Index, RequestId
 
-from . import leader
+from . import election, leader
 
 if TYPE_CHECKING:
     from . import Core
@@ -45,11 +45,21 @@ def _answer(core: Core, request: RequestId, result: Index | Refusal) -> None:
 
 
 def _ask_read(core: Core, asker: Asker, *, lease: bool) -> None:
-    _ = lease
-    if core.leadership is None:
+    if lease and _lease_holds(core):
+        answer_read(core, asker, core.commit)
+    elif core.leadership is None:
         answer_read(core, asker, "not_leader")
     elif not core.leadership.reads.ask(asker):
         answer_read(core, asker, "overloaded")
+
+
+def _lease_holds(core: Core) -> bool:
+    """Whether nobody else can have been elected yet, and this leader knows what is committed (thesis 6.4.1). A lease that may have run out is none:
+    the read joins a round."""
+    until = election.lease_until(core)
+    return (
+        core.leadership is not None and core.commit >= core.leadership.first and until is not None and core.now < until
+    )
 
 
 def start_read_round(core: Core, leadership: Leadership) -> None:

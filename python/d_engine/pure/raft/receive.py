@@ -44,7 +44,10 @@ def receive_from_peer(core: Core, message: Message) -> None:
 
 def receive(core: Core, message: Message) -> None:
     """Takes a message from whomever."""
-    if message.to != core.id or not terms.admits(core, message):
+    if message.to != core.id:
+        return
+    member = core.configurations.members.get(message.sender)
+    if member is not None and member.incarnation != message.incarnation and not terms.admits(core, message, member):
         return
     body = message.body
     kind = type(body)

@@ -54,8 +54,8 @@ def _replicate(core: Core, node: NodeId, follower: Progress) -> bool:
         # On disk. One read a follower, even if what it was for has changed: a disk that hangs must not collect wishes.
         if node not in core.fetches.values():
             follower.fetch = fetch(core, node, next_, found, core.settings.max_append_bytes)
-    elif follower.heard is not None and core.snapshot is not None:
-        # Purged. A whole snapshot is worth sending only to somebody who is there.
+    elif follower.heard is not None and follower.leaving is None and core.snapshot is not None:
+        # Purged. A whole snapshot is worth sending only to somebody who is there and stays.
         follower.needs_snapshot()
         core.rest.append(SendSnapshot(node, log.purged.index))
     return False

@@ -9,7 +9,7 @@ from d_engine.pure.input import Purge, SnapshotReceived, SnapshotSent, SnapshotT
 from d_engine.pure.message import SnapshotReply
 from d_engine.pure.types import LogId
 
-from . import leader, replication, terms
+from . import membership, replication, terms
 
 if TYPE_CHECKING:
     from . import Core
@@ -53,7 +53,7 @@ def snapshot_received(core: Core, given: SnapshotReceived) -> None:
         core.log.reset(last, given.time)
         core.durability.stage_reset(last)
         core.configurations.reset(*given.configuration)
-        leader.configured(core)
+        membership.configured(core)
         core.commit = last.index
         _restore(core, last)
         token = core.durability.next

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from d_engine.pure.configuration import Member
 from d_engine.pure.effect import WipedMember
 from d_engine.pure.message import Append, Body, Heartbeat, Message, PreVoteReply, Rejected, Vote, VoteReply
 from d_engine.pure.types import NodeId, Term
 
-from . import election, follower, leader, transfer
+from . import election, follower, leader, membership, transfer
 
 if TYPE_CHECKING:
     from . import Core
@@ -32,10 +33,11 @@ def settle_term(core: Core, message: Message, body: Body) -> bool:
     return True
 
 
-def admits(core: Core, message: Message) -> bool:
-    """Whether the sender is who the cluster knows under its number: a wiped disk may have forgotten a vote."""
-    member = core.configurations.members.get(message.sender)
-    if member is None or member.incarnation is None or member.incarnation == message.incarnation:
+def admits(core: Core, message: Message, member: Member) -> bool:
+    """Whether the sender, which is not on the recorded data directory, counts: a wiped disk may have forgotten a vote. Where none is recorded yet, a
+    leader records it now."""
+    if member.incarnation is None:
+        membership.record_incarnation(core, message)
         return True
     if core.wiped.get(message.sender) != message.incarnation:
         core.wiped[message.sender] = message.incarnation

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from d_engine.pure.configuration import Member
 from d_engine.pure.effect import Closed, StorageStalled, Transferred
 from d_engine.pure.input import Close, PersistFailed, Transfer
 from d_engine.pure.message import Message, Refusal, TimeoutNow
-from d_engine.pure.types import Micros, NodeId, RequestId
+from d_engine.pure.progress import Progress
+from d_engine.pure.types import Index, Micros, NodeId, RequestId
 
-from . import election, terms
+from . import election, membership, terms
 
 if TYPE_CHECKING:
     from . import Core
@@ -30,44 +32,68 @@ class Handover:
 
 def ask_transfer(core: Core, given: Transfer) -> None:
     """The local user wants another leader."""
-    request = given.id
-    why: Refusal
-    if core.role != "leader":
-        why = "not_leader"
-    elif core.transfer is not None:
-        why = "transferring"
+    found = _choose_successor(core, given.to)
+    if isinstance(found, str) or found == core.id:
+        core.reply(Transferred(given.id, found))
     else:
-        found = _successor(core, given.to)
-        if found is not None:
-            return _begin_transfer(core, found, request)
-        why = "no_successor"
-    return core.reply(Transferred(request, why))
+        begin_transfer(core, found, given.id)
 
 
-def _successor(core: Core, only: NodeId | None) -> NodeId | None:
-    """The most caught-up voter that could lead; `only`: that one, if it could."""
+def _choose_successor(core: Core, to: NodeId | None) -> NodeId | Refusal:
+    """Who is asked for, or who suits best."""
     if core.leadership is None:
+        return "not_leader"
+    if core.transfer is not None:
+        return "transferring"
+    if to is not None:
+        return _check_successor(core, core.leadership, to) or to
+    found = successor(core)
+    return "no_successor" if found is None else found
+
+
+def _check_successor(core: Core, leadership: Leadership, to: NodeId) -> Refusal | None:
+    """Whether that node could take over soon; if not, why."""
+    member = core.configurations.members.get(to)
+    if member is None:
+        return "unknown_member"
+    if not _may_succeed(member):
+        return "not_a_voter"
+    follower = leadership.followers.get(to)
+    if to == core.id or (follower is not None and _is_able(core, follower) and _is_near(core, follower)):
         return None
-    silent = core.now - core.settings.election_timeout[1]
-    best: tuple[NodeId, int] | None = None
-    for node, follower in core.leadership.followers.items():
+    return "too_far_behind"
+
+
+def _may_succeed(member: Member) -> bool:
+    """Whether that member is a voter that could lead and is known."""
+    return member.votes() and member.role == "voter" and member.incarnation is not None
+
+
+def _is_able(core: Core, follower: Progress) -> bool:
+    """It is there, and its state machine works."""
+    patience = core.settings.election_timeout[1]
+    return not follower.apply_stopped and follower.heard is not None and follower.heard + patience > core.now
+
+
+def _is_near(core: Core, follower: Progress) -> bool:
+    """It needs no more than what is in flight."""
+    return follower.flow == "replicate" or follower.matched >= core.commit
+
+
+def successor(core: Core) -> NodeId | None:
+    """Among voters that could lead: of those that hold what is committed the preferred one, else the most caught-up; of equals the lowest number."""
+    suits: list[tuple[bool, int, Index, NodeId]] = []
+    for node, follower in core.leadership.followers.items() if core.leadership is not None else ():
         member = core.configurations.members.get(node)
-        if (
-            (only is None or only == node)
-            and not follower.apply_stopped
-            and follower.heard is not None
-            and follower.heard > silent
-            and member is not None
-            and member.role == "voter"
-            and member.incarnation is not None
-            # Of equals the lowest number.
-            and (best is None or follower.matched > best[1])
-        ):
-            best = (node, follower.matched)
-    return best[0] if best is not None else None
+        if member is not None and _may_succeed(member) and _is_able(core, follower):
+            holds = follower.matched >= core.commit
+            # Preferences of those that lag are all one.
+            suits.append((holds, member.priority if holds else 0, follower.matched, -node))
+    return -max(suits)[3] if suits else None
 
 
-def _begin_transfer(core: Core, to: NodeId, asked: RequestId | None) -> None:
+def begin_transfer(core: Core, to: NodeId, asked: RequestId | None) -> None:
+    """From now on that node is to lead."""
     core.transfer = Handover(to, core.now + core.settings.election_timeout[1], asked)
 
 
@@ -83,6 +109,9 @@ def advance_transfer(core: Core, leadership: Leadership) -> None:
     transfer.sent = True
     leadership.handed_over = True
     core.send(transfer.to, TimeoutNow(member.incarnation))
+    if membership.has_no_vote(core):
+        # It was only to find a successor.
+        terms.become_follower(core, None)
 
 
 def timeout_now(core: Core, message: Message, body: TimeoutNow) -> None:
@@ -96,7 +125,7 @@ def check_transfer_deadline(core: Core) -> None:
     if core.transfer is None or core.now < core.transfer.deadline:
         return
     _end_transfer(core, "no_successor")
-    if core.role == "leader" and core.storage_stalled:
+    if core.role == "leader" and (core.storage_stalled or membership.has_no_vote(core)):
         # It cannot lead, and nobody took over: let the others elect whom they can.
         terms.become_follower(core, None)
     if core.closing:
@@ -130,9 +159,9 @@ def retry_handover(core: Core) -> None:
 
 
 def _hand_over(core: Core) -> None:
-    to = _successor(core, None)
+    to = successor(core)
     if to is not None:
-        _begin_transfer(core, to, None)
+        begin_transfer(core, to, None)
 
 
 def check_stall(core: Core) -> None:
