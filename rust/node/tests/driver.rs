@@ -151,7 +151,7 @@ fn without_a_leader_a_proposal_waits_and_was_certainly_not_accepted() {
 }
 
 #[test]
-fn a_forward_is_sent_once_and_a_certain_refusal_is_asked_again() {
+fn class_38_a_forward_is_sent_once_and_a_certain_refusal_is_asked_again() {
     let mut world = World::new(Some(2));
     world.propose("a", 2, Some(5_000));
     world.prepare(vec![Effect::Reply(Reply::Forwarded { id: 1, to: 2 })]);
@@ -235,7 +235,7 @@ fn reads_share_a_round_and_wait_for_their_index() {
 }
 
 #[test]
-fn a_read_is_asked_again_under_a_new_id() {
+fn class_13_a_read_is_asked_again_under_a_new_id() {
     let mut world = World::new(Some(2));
     world.read("a", 5_000);
     world.flush();

@@ -132,7 +132,7 @@ def test_without_a_leader_a_proposal_waits_and_was_certainly_not_accepted():
     assert world.inputs() == ["propose [(1, 1)]"]
 
 
-def test_a_forward_is_sent_once_and_a_certain_refusal_is_asked_again():
+def test_class_38_a_forward_is_sent_once_and_a_certain_refusal_is_asked_again():
     world = World(2)
     world.propose("a", 2, 5_000)
     world.prepare(pure.Forwarded(1, 2))
@@ -212,7 +212,7 @@ def test_reads_share_a_round_and_wait_for_their_index():
     assert world.said() == ["apply 4 []", "query a at 4", "query b at 4", "query c at 3"]
 
 
-def test_a_read_is_asked_again_under_a_new_id():
+def test_class_13_a_read_is_asked_again_under_a_new_id():
     world = World(2)
     world.read("a", 5_000)
     world.flush()
