@@ -67,6 +67,7 @@ pub(crate) fn hello(shared: &Shared, to: NodeId) -> wire::Hello {
         expected_incarnation: shared.recorded(to).map_or_else(Bytes::new, |incarnation| bytes(incarnation.0)),
         admitted: shared.admitted(),
         members: excerpt(&own.initial.to_string()),
+        address: shared.own_address(),
     }
 }
 

@@ -5,6 +5,7 @@ mod accept;
 mod address;
 pub mod codec;
 mod handshake;
+mod join;
 mod link;
 mod park;
 mod queue;

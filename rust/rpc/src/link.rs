@@ -44,11 +44,23 @@ pub(crate) struct Link {
 }
 
 struct State {
+    /// Where the configuration has it.
     address: String,
+    /// Where it said itself that it is.
+    heard_at: Option<String>,
+    /// The next attempt goes where it said.
+    follow: bool,
     task: Option<AbortHandle>,
     incarnation: Option<Incarnation>,
     error: Option<Rejection>,
     connections: u64,
+}
+
+impl State {
+    /// Where to try next.
+    fn target(&self) -> &str {
+        self.heard_at.as_ref().filter(|_| self.follow).unwrap_or(&self.address)
+    }
 }
 
 /// What `GrpcHandle::peers` tells of a link.
@@ -62,7 +74,15 @@ pub(crate) struct LinkStatus {
 
 impl Link {
     pub(crate) fn new(to: NodeId, route: Route, address: String) -> Self {
-        let state = State { address, task: None, incarnation: None, error: None, connections: 0 };
+        let state = State {
+            address,
+            heard_at: None,
+            follow: false,
+            task: None,
+            incarnation: None,
+            error: None,
+            connections: 0,
+        };
         Self {
             to,
             route,
@@ -93,9 +113,17 @@ impl Link {
         let mut state = lock(&self.state);
         if state.address != address {
             address.clone_into(&mut state.address);
+            // The newest word counts.
+            (state.heard_at, state.follow) = (None, false);
             drop(state);
             self.moved.notify_one();
         }
+    }
+
+    /// The peer says that it is there: tried in turn with the configuration's address, which may be older, or newer.
+    pub(crate) fn heard_at(&self, address: &str) {
+        let mut state = lock(&self.state);
+        state.heard_at = (state.address != address).then(|| address.to_owned());
     }
 
     /// The peer is there: try now rather than later.
@@ -174,7 +202,9 @@ impl Link {
             let address = {
                 let mut state = lock(&self.state);
                 state.error = Some(ended.clone());
-                state.address.clone()
+                let tried = state.target().to_owned();
+                state.follow = if accepted { state.follow } else { !state.follow };
+                tried
             };
             shared.complain(subject.clone(), format!("no stream to node {} at {address}: {}", self.to, ended.text));
             if accepted {
@@ -201,7 +231,7 @@ impl Link {
     }
 
     async fn converse(&self, shared: &Shared, stream: u64, subject: &str, accepted: &mut bool) -> Result<(), Status> {
-        let address = lock(&self.state).address.clone();
+        let address = lock(&self.state).target().to_owned();
         let tcp =
             address::connect(&address).await.map_err(|error| Status::new(Code::Unavailable, error.to_string()))?;
         let introduction = async {

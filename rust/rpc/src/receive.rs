@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 use crate::accept::Guest;
 use crate::codec;
 use crate::handshake::{self, Accepted, Rejection};
+use crate::join;
 use crate::shared::{Route, Shared, excerpt};
 use crate::wire::peer_service_server::PeerService;
 use crate::wire::{self, RejectionReason};
@@ -89,6 +90,10 @@ impl PeerService for Reception {
     ) -> Result<Response<Self::TransferSnapshotStream>, Status> {
         self.receive(Route::Snapshot, request.into_inner()).await.map(Response::new)
     }
+
+    async fn join(&self, request: Request<wire::JoinRequest>) -> Result<Response<wire::JoinResponse>, Status> {
+        join::answer(&self.shared, request.into_inner()).await.map(Response::new)
+    }
 }
 
 impl Reception {
@@ -102,19 +107,19 @@ impl Reception {
             return Err(Status::deadline_exceeded("no introduction came"));
         };
         let judged = if let Some(Said::Hello(hello)) = first?.map(Said::from) {
-            handshake::judge(&self.shared, &hello)
+            handshake::judge(&self.shared, &hello).map(|accepted| (accepted, hello.address))
         } else {
             let text = format!("{} refuses {remote}: the first message is no introduction", self.shared.describe());
             Err(Rejection::new(RejectionReason::Hello, text))
         };
         let subject = format!("stream from {}", remote.ip());
         match judged {
-            Ok(accepted) => {
+            Ok((accepted, address)) => {
                 self.shared.content(&subject);
                 self.guest.introduce();
                 Ok(Frames {
                     welcome: Some(handshake::welcome(&self.shared).into()),
-                    live: self.shared.begin_stream(accepted.node, route),
+                    live: self.shared.begin_stream(accepted.node, route, &address),
                     shared: Arc::clone(&self.shared),
                     requests,
                     accepted,
@@ -183,6 +188,14 @@ impl<Q, A> Frames<Q, A> {
         self.shared.inbound.invalid(&format!("node {node} at {}", self.remote), &rejection.text);
         let text = format!("{} refuses a frame of node {node}: {}", self.shared.describe(), rejection.text);
         Rejection::new(rejection.reason, text).into_status(self.shared.hello.node)
+    }
+}
+
+impl<Q, A> Drop for Frames<Q, A> {
+    fn drop(&mut self) {
+        if self.route == Route::Exchange && self.live.load(Ordering::Relaxed) {
+            self.shared.guest_left(self.accepted.node);
+        }
     }
 }
 

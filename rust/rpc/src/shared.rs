@@ -1,12 +1,13 @@
 //! What all tasks of one transport share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use d_engine_node::{Hello, Inbound};
+use d_engine_node::{Hello, Inbound, TransportStart};
 use d_engine_raft::{Incarnation, Member, NodeId};
+use tokio::runtime::Handle;
 
 use crate::link::Link;
 use crate::park::{Bell, lock};
@@ -22,6 +23,8 @@ pub(crate) enum Route {
 
 /// Different complaints remembered, so that none is repeated at every attempt.
 const COMPLAINTS: usize = 256;
+/// Nodes that are answered although no configuration here names them.
+const GUESTS: usize = 64;
 /// Characters kept of a text that a stranger wrote.
 const EXCERPT: usize = 500;
 
@@ -30,8 +33,15 @@ pub(crate) struct Shared {
     pub(crate) hello: Hello,
     pub(crate) inbound: Arc<dyn Inbound>,
     pub(crate) bell: Arc<Bell>,
+    /// Where exchange and snapshot links run.
+    tasks: [Handle; 2],
+    /// The own address, as long as no configuration names one.
+    address: String,
     members: Mutex<Vec<Member>>,
     links: Mutex<BTreeMap<NodeId, Links>>,
+    /// Those of `links` that no configuration here names: they have come by themselves, and are answered where they say they are.
+    /// A node whose configuration is old hears of the newer one from a leader that it does not know.
+    guests: Mutex<BTreeSet<NodeId>>,
     /// The newest accepted stream of each peer: an older one of the same peer is over.
     current: Mutex<BTreeMap<(NodeId, Route), Arc<AtomicBool>>>,
     complaints: Mutex<BTreeMap<String, String>>,
@@ -44,14 +54,35 @@ pub(crate) struct Links {
     pub(crate) snapshot: Arc<Link>,
 }
 
+impl Links {
+    fn stop(&self) {
+        self.exchange.stop();
+        self.snapshot.stop();
+    }
+
+    fn set_address(&self, address: &str) {
+        self.exchange.set_address(address);
+        self.snapshot.set_address(address);
+    }
+
+    fn heard_at(&self, address: &str) {
+        self.exchange.heard_at(address);
+        self.snapshot.heard_at(address);
+    }
+}
+
 impl Shared {
-    pub(crate) fn new(hello: Hello, inbound: Arc<dyn Inbound>, bell: Arc<Bell>) -> Self {
+    pub(crate) fn new(start: TransportStart, bell: Arc<Bell>, tasks: [Handle; 2]) -> Self {
+        let TransportStart { hello, inbound, address } = start;
         Self {
             hello,
             inbound,
             bell,
+            tasks,
+            address,
             members: Mutex::default(),
             links: Mutex::default(),
+            guests: Mutex::default(),
             current: Mutex::default(),
             complaints: Mutex::default(),
         }
@@ -67,8 +98,67 @@ impl Shared {
         self.recorded(self.hello.node) == Some(self.hello.incarnation)
     }
 
-    pub(crate) fn set_members(&self, members: &[Member]) {
+    /// Where this node is reached, as far as it knows.
+    pub(crate) fn own_address(&self) -> String {
+        let members = lock(&self.members);
+        let own = members.iter().find(|member| member.id == self.hello.node);
+        own.map_or_else(|| self.address.clone(), |member| member.address.clone())
+    }
+
+    /// The members from now on. Links to others than them and guests end, new ones begin.
+    pub(crate) fn set_members(self: &Arc<Self>, members: &[Member]) {
         *lock(&self.members) = members.to_vec();
+        let others = || members.iter().filter(|member| member.id != self.hello.node);
+        let mut links = lock(&self.links);
+        let mut guests = lock(&self.guests);
+        guests.retain(|guest| others().all(|member| member.id != *guest));
+        links.retain(|id, links| {
+            let keep = guests.contains(id) || others().any(|member| member.id == *id);
+            if !keep {
+                links.stop();
+            }
+            keep
+        });
+        for member in others() {
+            match links.get(&member.id) {
+                Some(links) => links.set_address(&member.address),
+                None => drop(links.insert(member.id, self.begin_links(member.id, &member.address))),
+            }
+        }
+    }
+
+    fn begin_links(self: &Arc<Self>, to: NodeId, address: &str) -> Links {
+        let begin = |route, tasks: &Handle| {
+            let link = Arc::new(Link::new(to, route, address.to_owned()));
+            link.started(tasks.spawn(Arc::clone(&link).run(Arc::clone(self))).abort_handle());
+            link
+        };
+        let [exchange, snapshot] = &self.tasks;
+        Links { exchange: begin(Route::Exchange, exchange), snapshot: begin(Route::Snapshot, snapshot) }
+    }
+
+    /// A node has come that says where it is.
+    fn meet(self: &Arc<Self>, node: NodeId, address: &str) {
+        let mut links = lock(&self.links);
+        if let Some(links) = links.get(&node) {
+            links.heard_at(address);
+            return;
+        }
+        let mut guests = lock(&self.guests);
+        if guests.len() < GUESTS {
+            guests.insert(node);
+            links.insert(node, self.begin_links(node, address));
+        }
+    }
+
+    /// Its stream has ended: a guest is not called back.
+    pub(crate) fn guest_left(&self, node: NodeId) {
+        let mut links = lock(&self.links);
+        if lock(&self.guests).remove(&node)
+            && let Some(links) = links.remove(&node)
+        {
+            links.stop();
+        }
     }
 
     pub(crate) fn links(&self, node: NodeId) -> Option<Links> {
@@ -80,12 +170,15 @@ impl Shared {
     }
 
     /// A stream of that peer begins, and ends the one before it. Says when it is over itself.
-    pub(crate) fn begin_stream(&self, from: NodeId, route: Route) -> Arc<AtomicBool> {
+    pub(crate) fn begin_stream(self: &Arc<Self>, from: NodeId, route: Route, address: &str) -> Arc<AtomicBool> {
         let live = Arc::new(AtomicBool::new(true));
         if let Some(before) = lock(&self.current).insert((from, route), Arc::clone(&live)) {
             before.store(false, Ordering::Relaxed);
         }
         if route == Route::Exchange {
+            if !address.is_empty() {
+                self.meet(from, address);
+            }
             // It is up: a link that waits before it tries again need not wait longer.
             if let Some(links) = self.links(from) {
                 links.exchange.hurry();

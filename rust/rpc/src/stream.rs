@@ -131,7 +131,7 @@ impl Decoder for PeerCodec {
 }
 
 /// A connection as a service.
-struct Http(http2::SendRequest<Body>);
+pub(crate) struct Http(http2::SendRequest<Body>);
 
 impl Service<Request<Body>> for Http {
     type Response = Response<Incoming>;
@@ -153,12 +153,25 @@ pub(crate) struct Call {
     _connection: Connection,
 }
 
-struct Connection(JoinHandle<Result<(), hyper::Error>>);
+/// The task that carries a connection: ends with this.
+pub(crate) struct Connection(JoinHandle<Result<(), hyper::Error>>);
 
 impl Drop for Connection {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// A plain connection, for a single call.
+pub(crate) async fn connect(tcp: TcpStream) -> Result<(Http, Connection), Status> {
+    let (sender, connection) =
+        http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(tcp)).await.map_err(unavailable)?;
+    Ok((Http(sender), Connection(tokio::spawn(connection))))
+}
+
+/// Whom a request is for, as HTTP wants it: nobody looks at it.
+pub(crate) fn origin(name: &str) -> Result<Uri, Status> {
+    Uri::from_maybe_shared(format!("http://{name}")).map_err(unavailable)
 }
 
 /// Opens a stream on a fresh connection; returns when the receiver has answered the hello.
@@ -181,8 +194,7 @@ pub(crate) async fn open(tcp: TcpStream, route: Route, to: NodeId, outgoing: Out
     };
     let (sender, connection) = builder.handshake(TokioIo::new(tcp)).await.map_err(unavailable)?;
     let connection = Connection(tokio::spawn(connection));
-    let origin = Uri::from_maybe_shared(format!("http://node-{to}")).map_err(unavailable)?;
-    let mut grpc = Grpc::with_origin(Http(sender), origin)
+    let mut grpc = Grpc::with_origin(Http(sender), origin(&format!("node-{to}"))?)
         .max_decoding_message_size(MAX_ANSWER_BYTES)
         .max_encoding_message_size(MAX_FRAME_BYTES + link::ENVELOPE_BYTES);
     grpc.ready().await.map_err(unavailable)?;

@@ -1,23 +1,25 @@
 //! The gRPC transport: peer streams on the core thread, everything else on a second one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use d_engine_node::{Frame, Lane, Park, Transport, TransportError, TransportStart, Unpark as _};
+use d_engine_node::{
+    Admission, Frame, JoinError, JoinRequest, Lane, Park, Transport, TransportError, TransportStart, Unpark as _,
+};
 use d_engine_raft::{Incarnation, Member, NodeId};
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::accept::{accept, receive_visitors};
 use crate::address::check_address;
 use crate::handshake::Rejection;
-use crate::link::Link;
+use crate::join;
 use crate::park::{Bell, CoreRuntime, RuntimePark, lock};
-use crate::shared::{Links, Route, Shared};
+use crate::shared::{Links, Shared};
 
 /// How long the end of a runtime waits for its name look-ups, the only thing in it that can block.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(100);
@@ -45,8 +47,6 @@ struct Running {
     shared: Arc<Shared>,
     bell: Arc<Bell>,
     core: CoreRuntime,
-    core_tasks: Handle,
-    side_tasks: Handle,
     side: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -179,6 +179,10 @@ fn runtime() -> Result<Runtime, TransportError> {
 }
 
 impl Transport for GrpcTransport {
+    fn join(&mut self, address: &str, request: &JoinRequest, limit: Duration) -> Result<Admission, JoinError> {
+        join::ask(address, request, limit)
+    }
+
     fn start(&mut self, start: TransportStart) -> Result<Option<Box<dyn Park>>, TransportError> {
         if self.running.is_some() {
             return Err(TransportError::Other("this transport has been started before; make a new one".into()));
@@ -186,9 +190,9 @@ impl Transport for GrpcTransport {
         let listener = self.bind(&start.address)?;
         let address = listener.local_addr().map_err(|error| TransportError::Other(error.to_string()))?;
         let bell = Arc::new(Bell::default());
-        let shared = Arc::new(Shared::new(start.hello, start.inbound, Arc::clone(&bell)));
         let (core, side) = (runtime()?, runtime()?);
         let (core_tasks, side_tasks) = (core.handle().clone(), side.handle().clone());
+        let shared = Arc::new(Shared::new(start, Arc::clone(&bell), [core_tasks.clone(), side_tasks.clone()]));
         let (pass_on, visitors) = mpsc::unbounded_channel();
         drop(core_tasks.spawn(receive_visitors(visitors, Arc::clone(&shared))));
         let listener = {
@@ -210,7 +214,7 @@ impl Transport for GrpcTransport {
         *lock(&self.handle.0.shared) = Some(Arc::clone(&shared));
         let core: CoreRuntime = Arc::new(Mutex::new(Some(core)));
         let park = RuntimePark::new(Arc::clone(&bell), Arc::clone(&core));
-        self.running = Some(Running { shared, bell, core, core_tasks, side_tasks, side: Some((stop, thread)) });
+        self.running = Some(Running { shared, bell, core, side: Some((stop, thread)) });
         Ok(Some(Box::new(park)))
     }
 
@@ -218,35 +222,7 @@ impl Transport for GrpcTransport {
         let Some(running) = &self.running else {
             return Err(TransportError::Other("this transport is not running".into()));
         };
-        let shared = &running.shared;
-        shared.set_members(members);
-        let wanted: BTreeSet<NodeId> =
-            members.iter().map(|member| member.id).filter(|&id| id != shared.hello.node).collect();
-        shared.with_links(|links| {
-            links.retain(|id, links| {
-                let keep = wanted.contains(id);
-                if !keep {
-                    links.exchange.stop();
-                    links.snapshot.stop();
-                }
-                keep
-            });
-            for member in members.iter().filter(|member| wanted.contains(&member.id)) {
-                if let Some(links) = links.get(&member.id) {
-                    links.exchange.set_address(&member.address);
-                    links.snapshot.set_address(&member.address);
-                    continue;
-                }
-                let begin = |route, tasks: &Handle| {
-                    let link = Arc::new(Link::new(member.id, route, member.address.clone()));
-                    link.started(tasks.spawn(Arc::clone(&link).run(Arc::clone(shared))).abort_handle());
-                    link
-                };
-                let exchange = begin(Route::Exchange, &running.core_tasks);
-                let snapshot = begin(Route::Snapshot, &running.side_tasks);
-                links.insert(member.id, Links { exchange, snapshot });
-            }
-        });
+        running.shared.set_members(members);
         Ok(())
     }
 

@@ -117,6 +117,7 @@ fn introduction(to: u64) -> wire::Hello {
         expected_incarnation: Bytes::new(),
         admitted: false,
         members: initial.to_string(),
+        address: String::new(),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn open_change(change: wire::MemberChange) -> Result<Change, CodecErr
     })
 }
 
-fn member_to_wire(member: Member) -> wire::Member {
+pub(crate) fn member_to_wire(member: Member) -> wire::Member {
     let role = match member.role {
         MemberRole::Voter => wire::MemberRole::Voter,
         MemberRole::Learner => wire::MemberRole::Learner,
@@ -49,7 +49,7 @@ fn member_to_wire(member: Member) -> wire::Member {
     }
 }
 
-fn open_member(member: wire::Member) -> Result<Member, CodecError> {
+pub(crate) fn open_member(member: wire::Member) -> Result<Member, CodecError> {
     let role = match wire::MemberRole::try_from(member.role) {
         Ok(wire::MemberRole::Voter) => MemberRole::Voter,
         Ok(wire::MemberRole::Learner) => MemberRole::Learner,
@@ -73,7 +73,7 @@ fn open_member(member: wire::Member) -> Result<Member, CodecError> {
     })
 }
 
-pub(super) fn error_to_wire(error: ChangeError) -> wire::ChangeError {
+pub(crate) fn error_to_wire(error: ChangeError) -> wire::ChangeError {
     let mut wire = wire::ChangeError::default();
     let about = |refusal, node| (refusal, node);
     let (refusal, node) = match error {
@@ -107,7 +107,7 @@ pub(super) fn error_to_wire(error: ChangeError) -> wire::ChangeError {
     wire
 }
 
-pub(super) fn open_error(error: wire::ChangeError) -> Result<ChangeError, CodecError> {
+pub(crate) fn open_error(error: wire::ChangeError) -> Result<ChangeError, CodecError> {
     let node = error.node;
     Ok(match ChangeRefusal::try_from(error.refusal) {
         Ok(ChangeRefusal::Empty) => ChangeError::Empty,

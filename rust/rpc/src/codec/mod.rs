@@ -6,7 +6,10 @@ mod encode;
 mod error;
 mod snapshot;
 
+pub(crate) use change::{error_to_wire, member_to_wire, open_error, open_member};
+pub(crate) use decode::identity;
 pub use decode::{decode, open, unseal};
+pub(crate) use encode::identity_bytes;
 pub use encode::{Encoded, Head, Sealed, encode, seal};
 pub use error::CodecError;
 

@@ -6,7 +6,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
-use d_engine_node::{Frame, FrameError, Hello, Inbound, Payload, Transport, TransportStart, Unpark};
+use d_engine_node::{
+    Admission, Frame, FrameError, Hello, Inbound, JoinDone, JoinError, JoinRequest, Payload, Transport, TransportStart,
+    Unpark,
+};
 use d_engine_raft::{Body, Incarnation, Member, NodeId};
 use d_engine_rpc::{GrpcHandle, GrpcOptions, GrpcTransport};
 
@@ -25,6 +28,7 @@ pub struct Told {
     pub invalid: Vec<String>,
     pub unreachable: Vec<NodeId>,
     pub lost: u64,
+    pub joining: Vec<JoinRequest>,
 }
 
 impl Told {
@@ -52,6 +56,8 @@ pub struct Collector {
     told: Mutex<Told>,
     changed: Condvar,
     bell: Mutex<Option<Arc<dyn Unpark>>>,
+    /// What whoever wants to join is told.
+    pub answer: Mutex<Option<Result<Admission, JoinError>>>,
 }
 
 impl Collector {
@@ -102,6 +108,11 @@ impl Inbound for Collector {
 
     fn warn(&self, message: String) {
         self.tell(|told| told.warnings.push(message));
+    }
+
+    fn join(&self, request: JoinRequest, _timeout: Duration, done: JoinDone) {
+        self.tell(|told| told.joining.push(request));
+        done(self.answer.lock().unwrap().clone().unwrap_or(Err(JoinError::Unsupported)));
     }
 }
 
