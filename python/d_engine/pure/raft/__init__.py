@@ -238,9 +238,7 @@ class Core:
 
     def _effects(self) -> list[Effect]:
         """What this step wants done, in order: storage first, then peers, then the rest."""
-        effects = self.sends
-        if effects:
-            self.sends = []
+        effects, self.sends = self.sends, []
         if self.durability.staged:
             effects = [self.durability.flush(self.log.last, self.now), *effects]
         if self.rest:
