@@ -40,6 +40,7 @@ DURABLE = (
 )
 SNAPSHOT = (Method("snapshot", ("out",)),)
 FREEZE = (Method("freeze"), Method("write_view", ("view", "out")))
+RESULTS = (Method("dump_result", ("result",)), Method("load_result", ("data",)))
 LOG_STORE = (
     Method("bounds"),
     Method("read", ("start", "stop", "max_bytes")),

@@ -164,6 +164,14 @@ class MachineHooks(Protocol):
     def restore(self) -> Callable[[Source], None]:
         """Replaces the whole state, on the apply thread."""
 
+    @property
+    def dump_result(self) -> Callable[[Any], bytes] | None:
+        """A result as bytes, for its repetition in a session. None: the native side's own encoding. Comes with `load_result`."""
+
+    @property
+    def load_result(self) -> Callable[[bytes], Any] | None:
+        """The result from these bytes."""
+
 @type_check_only
 class StorageHooks(Protocol):
     """A storage that is a Python object. Calls of log and meta store come one at a time, from log and reader thread (`start()`: its caller)."""
@@ -357,6 +365,9 @@ class Settings(TypedDict):
     snapshot_every_bytes: int
     trailing_entries: int
     snapshot_pin_bytes: int
+    snapshot_bytes_per_second: int  # 0: no limit
+    max_sessions: int
+    session_ttl_micros: int
     segment_bytes: int
 
 @type_check_only
@@ -425,16 +436,37 @@ class Node:
     def failure(self) -> BaseException | None:
         """Why the node stopped by itself (a `StorageError`), if it did. Calls then raise `ClosedError` with it as cause."""
 
-    def propose(self, data: Buffer, timeout: float) -> Any:
+    def propose(self, data: Buffer, timeout: float, session: tuple[int, int, int] | None = None) -> Any:
         """What apply returned for this entry here. Raises `NotLeaderError`, `OverloadedError`, `TooLargeError`, `OutcomeUnknownError`,
-        `CommandError`, `PluginError`, `ClosedError`."""
+        `CommandError`, `PluginError`, `ClosedError`. `session`: (id, sequence, ack_below); with it also `SessionExpiredError`, `ResultLostError`."""
 
-    def propose_to(self, queue: Completions, key: object, data: Buffer, timeout: float) -> int: ...
-    def propose_many(self, items: Sequence[Buffer], timeout: float) -> list[Any]:
+    def propose_to(
+        self,
+        queue: Completions,
+        key: object,
+        data: Buffer,
+        timeout: float,
+        session: tuple[int, int, int] | None = None,
+    ) -> int: ...
+    def propose_many(
+        self, items: Sequence[Buffer], timeout: float, session: tuple[int, int, int] | None = None
+    ) -> list[Any]:
         """The results of contiguous entries; `CommandError`s stand in their places. Every other error gets the attribute `results`: those
-        of the prefix that is certain. An empty sequence gives []. One item above the limit refuses all, and nothing changed."""
+        of the prefix that is certain. An empty sequence gives []. One item above the limit refuses all, and nothing changed. `session`: the
+        sequence is the first item's, the others follow it."""
 
-    def propose_many_to(self, queue: Completions, key: object, items: Sequence[Buffer], timeout: float) -> int: ...
+    def propose_many_to(
+        self,
+        queue: Completions,
+        key: object,
+        items: Sequence[Buffer],
+        timeout: float,
+        session: tuple[int, int, int] | None = None,
+    ) -> int: ...
+    def open_session(self, timeout: float) -> int:
+        """Opens a session with the limits of the settings; its id. Raises as `propose`, except that a repetition opens another one."""
+
+    def open_session_to(self, queue: Completions, key: object, timeout: float) -> int: ...
     def read(
         self,
         fn: Callable[[Any], Any],

@@ -68,6 +68,11 @@ class Machine:
             checks.check(what, machine, checks.SNAPSHOT)
             self.snapshot = _snapshot_writer(machine.snapshot)
         self.restore: Callable[[Source], None] = _restorer(machine.restore)
+        self.dump_result: Callable[[Any], bytes] | None = None
+        self.load_result: Callable[[bytes], Any] | None = None
+        if callable(getattr(machine, "dump_result", None)) or callable(getattr(machine, "load_result", None)):
+            checks.check(what, machine, checks.RESULTS)
+            self.dump_result, self.load_result = machine.dump_result, machine.load_result
         query = _overridden(machine, "query")
         self.query: Callable[[Any], Any] = query if query is not None else _no_query(machine)
 

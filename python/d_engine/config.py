@@ -24,22 +24,25 @@ MAX_ENTRY_BYTES: Final = 1024 * 1024 - 4096
 
 T = TypeVar("T")
 _KIB, _MIB, _GIB = 2**10, 2**20, 2**30
-_DURATIONS = ("heartbeat_interval", "request_timeout", "storage_stall_timeout")
+_DURATIONS = ("heartbeat_interval", "request_timeout", "storage_stall_timeout")  # seconds, up to _LONGEST
 _SIZES = {  # name: (smallest, largest)
     "max_entry_bytes": (1, MAX_ENTRY_BYTES),
     "max_inflight_bytes": (64 * _KIB, _GIB),
     "max_uncommitted_bytes": (_MIB, 64 * _GIB),
     "snapshot_every_bytes": (64 * _KIB, 2**50),
     "snapshot_pin_bytes": (_MIB, 2**50),
+    "snapshot_bytes_per_second": (0, 2**50),
     "segment_bytes": (_MIB + 256 * _KIB, 4 * _GIB),
 }
 _COUNTS = {
     "max_inflight_messages": (1, 4096),
     "snapshot_every_entries": (1, 2**40),
     "trailing_entries": (0, 2**40),
+    "max_sessions": (1, 1_000_000),
 }
 _FLAGS = ("forward", "insecure")
 _LONGEST = 86_400.0
+_LONGEST_SESSION = 366 * 86_400.0
 
 
 def _naming_unknown_fields(cls: type[T]) -> type[T]:
@@ -83,6 +86,10 @@ class Config:
         snapshot_every_bytes: or this many bytes.
         trailing_entries: entries kept in the log behind a snapshot, for followers that are a little late.
         snapshot_pin_bytes: bytes of log that a running snapshot transfer may hold back from being purged.
+        snapshot_bytes_per_second: bytes of snapshots that this node sends in a second, to all followers together; 0: as fast as it goes.
+        max_sessions: sessions kept; where one more is opened, the least recently used one goes.
+        session_ttl: a session that is not used for this many seconds, by the times of entries, goes. This and `max_sessions` of the
+            node that opened the newest session hold for all nodes.
         segment_bytes: size of one log file of `FileStorage`.
 
     Raises:
@@ -105,6 +112,9 @@ class Config:
     snapshot_every_bytes: int = 256 * _MIB
     trailing_entries: int = 10_000
     snapshot_pin_bytes: int = _GIB
+    snapshot_bytes_per_second: int = 0
+    max_sessions: int = 10_000
+    session_ttl: float = 3600.0
     segment_bytes: int = 16 * _MIB
 
     def __post_init__(self) -> None:
@@ -114,7 +124,7 @@ class Config:
             raise _refused(problems)
         low, high = self.election_timeout
         object.__setattr__(self, "election_timeout", (float(low), float(high)))
-        for name in (*_DURATIONS, "drift_bound"):
+        for name in (*_DURATIONS, "session_ttl", "drift_bound"):
             object.__setattr__(self, name, float(getattr(self, name)))
 
     @classmethod
@@ -203,6 +213,9 @@ def settings(config: Config) -> Settings:
         "snapshot_every_bytes": config.snapshot_every_bytes,
         "trailing_entries": config.trailing_entries,
         "snapshot_pin_bytes": config.snapshot_pin_bytes,
+        "snapshot_bytes_per_second": config.snapshot_bytes_per_second,
+        "max_sessions": config.max_sessions,
+        "session_ttl_micros": _micros(config.session_ttl),
         "segment_bytes": config.segment_bytes,
     }
 
@@ -242,7 +255,7 @@ def _unknown(values: Mapping[str, Any]) -> list[str]:
 
 
 def _from_text(name: str, value: Any) -> Any:
-    if name in _DURATIONS and isinstance(value, str):
+    if name in {*_DURATIONS, "session_ttl"} and isinstance(value, str):
         return parse_duration(value)
     if name in _SIZES and isinstance(value, str):
         return parse_size(value)
@@ -262,6 +275,9 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
         for name in _DURATIONS
         if not _is_number(values[name]) or not 0 < values[name] <= _LONGEST
     ]
+    ttl = values["session_ttl"]
+    if not _is_number(ttl) or not 0 < ttl <= _LONGEST_SESSION:
+        found.append(f"session_ttl is {shown(ttl)}: seconds above 0, up to a year, are needed")
     found += _election_problems(values)
     drift = values["drift_bound"]
     if not _is_number(drift) or not 0 <= drift < 0.5:
@@ -272,7 +288,7 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
     for name, (low, high) in {**_SIZES, **_COUNTS}.items():
         value = values[name]
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            unit = "bytes" if name in _SIZES else "entries or messages"
+            unit = "bytes" if name in _SIZES else name.rpartition("_")[2]
             found.append(f"{name} is {shown(value)}: a whole number of {unit} from {low} to {high} is needed")
     return found
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use d_engine_raft::{Configuration, Member, MemberRole, Micros, NodeId, Settings};
+use d_engine_raft::{Configuration, Draft, EntryKind, Member, MemberRole, Micros, NodeId, Settings};
 
+use crate::driver::Limits;
 use crate::error::NodeError;
 
 /// The largest `max_entry_bytes`: an entry must fit into one frame of 1 MiB together with its header.
@@ -44,10 +45,14 @@ pub struct NodeConfig {
     pub trailing_entries: u64,
     /// Bytes of log that a running snapshot transfer may keep from being purged.
     pub snapshot_pin_bytes: u64,
+    /// Bytes of snapshots sent in a second to all followers together; 0: as many as go.
+    pub snapshot_bytes_per_second: u64,
     /// Sessions kept.
     pub max_sessions: usize,
     /// A session unused for so long, by entry times, is dropped.
     pub session_ttl: Duration,
+    /// Bytes of results kept for the repetition of sessions' proposals.
+    pub max_session_bytes: u64,
     /// Size of one file of the native log.
     pub segment_bytes: u64,
     /// Payload bytes of one append message, unless a single entry is larger.
@@ -83,8 +88,10 @@ impl Default for NodeConfig {
             snapshot_every_bytes: 256 << 20,
             trailing_entries: 10_000,
             snapshot_pin_bytes: 1 << 30,
+            snapshot_bytes_per_second: 0,
             max_sessions: 10_000,
             session_ttl: Duration::from_secs(3600),
+            max_session_bytes: 16 << 20,
             segment_bytes: 64 << 20,
             max_append_bytes: 256 << 10,
             max_waiting_calls: 65_536,
@@ -148,6 +155,7 @@ impl NodeConfig {
             ("max_apply_entries", self.max_apply_entries),
             ("max_apply_bytes", self.max_apply_bytes),
             ("max_sync_bytes", self.max_sync_bytes),
+            ("max_sessions", self.max_sessions),
         ] {
             check(size > 0, format!("{name} must not be zero"));
         }
@@ -156,11 +164,25 @@ impl NodeConfig {
         {
             check(size >= self.max_entry_bytes, format!("{name} ({size}) must hold one entry of max_entry_bytes"));
         }
+        check(!self.session_ttl.is_zero(), "session_ttl must not be zero".into());
         check(
             self.segment_bytes >= 64 << 10,
             format!("segment_bytes must be at least 65536, not {}", self.segment_bytes),
         );
         if problems.is_empty() { Ok(()) } else { Err(NodeError::Config(problems)) }
+    }
+
+    /// A proposal that opens a session within these limits.
+    #[must_use]
+    pub fn session_draft(&self) -> Draft {
+        let limits = Limits {
+            ttl: micros(self.session_ttl),
+            max_sessions: self.max_sessions as u64,
+            max_bytes: self.max_session_bytes,
+        };
+        let mut draft = Draft::default();
+        draft.push(EntryKind::Session, &limits.encode());
+        draft
     }
 
     /// What the protocol core needs of it.

@@ -237,6 +237,26 @@ pub enum NodeError {
         /// Why.
         why: String,
     },
+    /// Nothing was applied now; what became of an earlier attempt is not known.
+    #[error(
+        "node {node} does not know session {session} (any more): nothing was applied now, an earlier attempt may have been"
+    )]
+    SessionExpired {
+        /// The node.
+        node: NodeId,
+        /// The session.
+        session: u64,
+    },
+    /// It was applied, once.
+    #[error("node {node}: proposal {sequence} of session {session} was applied, but its result was not kept")]
+    ResultLost {
+        /// The node.
+        node: NodeId,
+        /// The session.
+        session: u64,
+        /// The proposal's number in it.
+        sequence: u64,
+    },
     /// A read or another wait took longer than allowed.
     #[error("node {node}: {what}")]
     Deadline {

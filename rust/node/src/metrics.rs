@@ -51,6 +51,10 @@ counters! {
     applied_entries,
     /// Their bytes.
     applied_bytes,
+    /// Entries of sessions that had been applied before, and were not applied again.
+    repeated_entries,
+    /// Sessions known (now).
+    sessions,
     /// Batches written to the log: `LogStore.append` calls of a plugin.
     log_appends,
     /// Entries in them.

@@ -32,18 +32,24 @@ pub fn buffer<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> 
     Ok(bytes.cast_into::<PyBytes>()?)
 }
 
+/// A proposal's place in a session: session, sequence (of the first entry), acknowledged below.
+pub type Place = (u64, u64, u64);
+
 /// One entry, checked and copied into a record.
-pub fn draft(data: &Bound<'_, PyAny>, limit: usize) -> PyResult<Draft> {
+pub fn draft(data: &Bound<'_, PyAny>, limit: usize, session: Option<Place>) -> PyResult<Draft> {
     let data = buffer(data)?;
     let payload = data.as_bytes();
     if payload.len() > limit {
         return Err(errors::too_large(payload.len(), limit).raise(data.py()));
     }
-    Ok(Draft::command(payload))
+    let Some((session, sequence, ack_below)) = session else { return Ok(Draft::command(payload)) };
+    let mut draft = Draft::with_capacity(1, payload.len());
+    draft.push_in_session(EntryKind::Command, payload, session, sequence, ack_below);
+    Ok(draft)
 }
 
 /// Contiguous entries. One that is too large refuses all.
-pub fn drafts(items: &Bound<'_, PyAny>, limit: usize) -> PyResult<Draft> {
+pub fn drafts(items: &Bound<'_, PyAny>, limit: usize, session: Option<Place>) -> PyResult<Draft> {
     let py = items.py();
     if items.is_instance_of::<PyBytes>() {
         return Err(PyTypeError::new_err("a sequence of bytes-like objects is needed, not one bytes object"));
@@ -64,8 +70,10 @@ pub fn drafts(items: &Bound<'_, PyAny>, limit: usize) -> PyResult<Draft> {
         return Err(errors::Report::new("OverloadedError", why).raise(py));
     }
     let mut draft = Draft::with_capacity(payloads.len(), total);
-    for payload in &payloads {
-        draft.push(EntryKind::Command, payload.as_bytes());
+    let (session, first, ack_below) = session.unwrap_or_default();
+    for (payload, sequence) in payloads.iter().zip(first..) {
+        let sequence = if session == 0 { 0 } else { sequence };
+        draft.push_in_session(EntryKind::Command, payload.as_bytes(), session, sequence, ack_below);
     }
     Ok(draft)
 }
@@ -111,6 +119,9 @@ pub fn settings(settings: &Bound<'_, PyDict>) -> PyResult<NodeConfig> {
         snapshot_every_bytes: field(settings, "snapshot_every_bytes")?,
         trailing_entries: field(settings, "trailing_entries")?,
         snapshot_pin_bytes: field(settings, "snapshot_pin_bytes")?,
+        snapshot_bytes_per_second: field(settings, "snapshot_bytes_per_second")?,
+        max_sessions: field(settings, "max_sessions")?,
+        session_ttl: micros("session_ttl_micros")?,
         segment_bytes: field(settings, "segment_bytes")?,
         ..NodeConfig::default()
     })

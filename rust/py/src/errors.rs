@@ -199,6 +199,23 @@ fn report(error: &NodeError) -> Report {
                 .node(*node)
                 .text("hint", "Read the state before repeating it")
         }
+        NodeError::SessionExpired { node, session } => Report::new(
+            "SessionExpiredError",
+            format!("session {session} is not known (any more): nothing was applied now"),
+        )
+        .node(*node)
+        .number("session", *session)
+        .text(
+            "hint",
+            "If this repeats an earlier attempt, that one's outcome is unknown: read the state. Open a new session",
+        ),
+        NodeError::ResultLost { node, session, sequence } => {
+            Report::new("ResultLostError", "it was applied, once, but its result was not kept")
+                .node(*node)
+                .number("session", *session)
+                .number("sequence", *sequence)
+                .text("hint", "Do not repeat it; read the state")
+        }
         NodeError::Deadline { node, what } => Report::new("DeadlineError", format!("{what} took too long")).node(*node),
         NodeError::Plugin { node, failure } => plugin(*node, failure),
         NodeError::Storage { node, error } => storage(*node, error),

@@ -22,6 +22,7 @@ mod machine;
 mod node;
 mod queue;
 mod receive;
+mod results;
 mod slot;
 mod snapshot_file;
 mod snapshots;

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::ops::Range;
 
+use bytes::Bytes;
 use d_engine_node::{Applied, Batch, PluginFailure, StateMachine, View};
 use d_engine_raft::Index;
 use pyo3::exceptions::PyTypeError;
@@ -11,6 +12,7 @@ use pyo3::types::{PyBytes, PyList, PySequence};
 
 use crate::boundary;
 use crate::entries::Entries;
+use crate::results::{self, Codec};
 use crate::snapshot_file::{with_sink, with_source};
 use crate::wake;
 
@@ -30,6 +32,8 @@ pub struct Machine {
     snapshot: Option<Py<PyAny>>,
     freeze: Option<(Py<PyAny>, Py<PyAny>)>,
     restore: Py<PyAny>,
+    /// How results of sessions' entries are kept, where the machine knows better.
+    codec: Option<Codec>,
 }
 
 enum Apply {
@@ -62,7 +66,11 @@ impl Machine {
             return Err(missing("snapshot or freeze"));
         }
         let restore = hook("restore")?.ok_or_else(|| missing("restore"))?;
-        Ok(Self { apply, applied: hook("applied")?, snapshot, freeze, restore })
+        let codec = match (hook("dump_result")?, hook("load_result")?) {
+            (Some(dump), Some(load)) => Some(Codec { dump, load }),
+            _ => None,
+        };
+        Ok(Self { apply, applied: hook("applied")?, snapshot, freeze, restore, codec })
     }
 
     fn call(&self, py: Python<'_>, batch: &Batch<'_>) -> Applied<Results> {
@@ -80,15 +88,27 @@ impl Machine {
         });
         // The hook takes exceptions itself; one that comes out of it all the same counts as the machine's.
         returned
-            .and_then(|(results, failure, callback)| divide(batch, &results, failure, &callback))
+            .and_then(|(results, failure, callback)| {
+                let applied = divide(batch, &results, failure, &callback)?;
+                Ok(Applied { kept: self.keep(batch, &results), ..applied })
+            })
             .unwrap_or_else(|error| stopped(batch, 0, boundary::failure(py, hook, error)))
+    }
+}
+
+impl Machine {
+    /// The results that sessions keep. One that cannot be made bytes of is no failure: its proposer has it, and a repetition is
+    /// told that it was not kept.
+    fn keep(&self, batch: &Batch<'_>, results: &Bound<'_, PySequence>) -> Vec<Option<Bytes>> {
+        let dump = |at: &usize| results.get_item(*at).and_then(|one| results::dump(self.codec.as_ref(), &one));
+        batch.keep.iter().map(|at| dump(at).unwrap_or_default()).collect()
     }
 }
 
 /// Nothing more is applied: `count` entries of the batch were.
 fn stopped(batch: &Batch<'_>, count: usize, failure: PluginFailure) -> Applied<Results> {
     let index = batch.entries.get(count).map_or(batch.last.index, d_engine_raft::Entry::index);
-    Applied { outputs: Vec::new(), failure: Some((count, failure.at(index))) }
+    Applied { outputs: Vec::new(), kept: Vec::new(), failure: Some((count, failure.at(index))) }
 }
 
 /// Gives every waiter its part.
@@ -156,6 +176,15 @@ impl StateMachine for Machine {
         }
         boundary::call("apply_batch", |py| Ok(self.call(py, batch)))
             .unwrap_or_else(|failure| stopped(batch, 0, failure))
+    }
+
+    fn load(&mut self, kept: &Bytes) -> Option<Results> {
+        Python::try_attach(|py| results::load(py, self.codec.as_ref(), kept).ok()).flatten().map(Results::One)
+    }
+
+    fn opened(&mut self, session: u64) -> Option<Results> {
+        Python::try_attach(|py| session.into_pyobject(py).ok().map(|number| Results::One(number.into_any().unbind())))
+            .flatten()
     }
 
     fn snapshot(&mut self, out: &mut dyn Write) -> Result<(), PluginFailure> {

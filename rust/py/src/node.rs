@@ -16,7 +16,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::calls::{Call, Registry};
 use crate::completions::Completions;
-use crate::convert::{self, Peer};
+use crate::convert::{self, Peer, Place};
 use crate::errors::{self, Report};
 use crate::fork::Native;
 use crate::grpc::{GrpcTransport, Listening};
@@ -288,31 +288,52 @@ impl Node {
     }
 
     /// What apply returned for this entry here.
-    fn propose(&self, data: &Bound<'_, PyAny>, timeout: f64) -> PyResult<Py<PyAny>> {
-        let call = Call::Propose(convert::draft(data, self.config.max_entry_bytes)?);
+    #[pyo3(signature = (data, timeout, session=None))]
+    fn propose(&self, data: &Bound<'_, PyAny>, timeout: f64, session: Option<Place>) -> PyResult<Py<PyAny>> {
+        let call = Call::Propose(convert::draft(data, self.config.max_entry_bytes, session)?);
         self.wait(data.py(), call, timeout)
     }
 
-    fn propose_to(&self, queue: &Completions, key: Py<PyAny>, data: &Bound<'_, PyAny>, timeout: f64) -> PyResult<u64> {
-        let call = Call::Propose(convert::draft(data, self.config.max_entry_bytes)?);
+    #[pyo3(signature = (queue, key, data, timeout, session=None))]
+    fn propose_to(
+        &self,
+        queue: &Completions,
+        key: Py<PyAny>,
+        data: &Bound<'_, PyAny>,
+        timeout: f64,
+        session: Option<Place>,
+    ) -> PyResult<u64> {
+        let call = Call::Propose(convert::draft(data, self.config.max_entry_bytes, session)?);
         self.begin(data.py(), call, timeout, queue, key)
     }
 
     /// The results of contiguous entries; `CommandError`s stand in their places.
-    fn propose_many(&self, items: &Bound<'_, PyAny>, timeout: f64) -> PyResult<Py<PyAny>> {
-        let call = Call::ProposeMany(convert::drafts(items, self.config.max_entry_bytes)?);
+    #[pyo3(signature = (items, timeout, session=None))]
+    fn propose_many(&self, items: &Bound<'_, PyAny>, timeout: f64, session: Option<Place>) -> PyResult<Py<PyAny>> {
+        let call = Call::ProposeMany(convert::drafts(items, self.config.max_entry_bytes, session)?);
         self.wait(items.py(), call, timeout)
     }
 
+    #[pyo3(signature = (queue, key, items, timeout, session=None))]
     fn propose_many_to(
         &self,
         queue: &Completions,
         key: Py<PyAny>,
         items: &Bound<'_, PyAny>,
         timeout: f64,
+        session: Option<Place>,
     ) -> PyResult<u64> {
-        let call = Call::ProposeMany(convert::drafts(items, self.config.max_entry_bytes)?);
+        let call = Call::ProposeMany(convert::drafts(items, self.config.max_entry_bytes, session)?);
         self.begin(items.py(), call, timeout, queue, key)
+    }
+
+    /// Opens a session; returns its number.
+    fn open_session(&self, py: Python<'_>, timeout: f64) -> PyResult<Py<PyAny>> {
+        self.wait(py, Call::Propose(self.config.session_draft()), timeout)
+    }
+
+    fn open_session_to(&self, py: Python<'_>, queue: &Completions, key: Py<PyAny>, timeout: f64) -> PyResult<u64> {
+        self.begin(py, Call::Propose(self.config.session_draft()), timeout, queue, key)
     }
 
     /// `fn(argument)` on the apply thread between two batches, fresh as asked.

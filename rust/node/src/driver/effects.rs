@@ -3,7 +3,7 @@
 use d_engine_raft::{Effect, Entry, Event, Input, Micros, Refusal, Reply};
 
 use super::Driver;
-use super::types::{Action, Calls, Failure, Raft, Unknown};
+use super::types::{Action, Calls, Failure, Raft};
 
 impl<C: Raft, K: Calls> Driver<C, K> {
     pub(super) fn step(&mut self, now: Micros, input: Input, out: &mut Vec<Action<K>>) {
@@ -55,7 +55,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
         match reply {
             Reply::Proposed { id, at } => {
                 if at.index <= self.handed {
-                    self.proposals.fail(id, Failure::Unknown(Unknown::Applied(at)), out);
+                    self.proposals.passed(id, at, out);
                 } else if self.apply_stopped {
                     self.proposals.fail(id, Failure::ApplyStopped, out);
                 } else {
@@ -64,7 +64,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
             }
             Reply::Forwarded { id, to } => {
                 self.changes.forwarded(id, to, self.core.term());
-                if let Some(entries) = self.proposals.forwarded(id, to, self.core.term()) {
+                if let Some(entries) = self.proposals.forwarded(id, to, self.core.term(), now) {
                     out.push(Action::Forwarded { to, entries });
                 }
             }

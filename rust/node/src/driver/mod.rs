@@ -12,6 +12,7 @@ mod effects;
 mod policy;
 mod proposals;
 mod reads;
+mod sessions;
 mod transfers;
 mod types;
 
@@ -26,6 +27,7 @@ use proposals::Proposals;
 use reads::Reads;
 use transfers::Transfers;
 
+pub use sessions::{Limits, SessionId, Sessions, Verdict};
 pub use types::{
     Action, Calls, Consistency, DriverInput, DriverSettings, DriverStart, Failure, Piece, Raft, Unknown, Wanted,
 };

@@ -1,30 +1,40 @@
 //! Proposals on their way: held until a leader is known, asked for, placed in the log, handed out with their entries.
+//!
+//! What may stand in some log is never asked again, because it could be applied twice, unless it belongs to a session: there the
+//! session table answers a repetition with the first result. Once it was in doubt it stays so, until it has a result.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use d_engine_raft::{Draft, Entry, Index, LogId, Micros, NodeId, Refusal, RequestId, Term};
+use d_engine_raft::{Draft, Entry, EntryKind, HEADER_BYTES, Index, LogId, Micros, NodeId, Refusal, RequestId, Term};
 
 use super::digest::Digest;
 use super::take_if;
 use super::types::{Action, Calls, Failure, Piece, Unknown, Wanted};
 
-/// Not stepped yet: certainly not in any log.
+/// Not stepped yet: not in any log, unless it is in doubt.
 struct Held<P> {
     draft: Draft,
     waiter: P,
     deadline: Option<Micros>,
+    /// Why an earlier attempt may stand in a log.
+    doubt: Option<Unknown>,
 }
 
 /// Stepped, and no answer yet.
 struct Asked<P> {
-    /// Only of what may be passed on: what a leader certainly refused can be asked again.
+    /// Only of what may be passed on, and of sessions: what a leader certainly refused can be asked again.
     copy: Option<Bytes>,
     entries: usize,
     /// To whom, and in which term.
     forwarded: Option<(NodeId, Term)>,
     waiter: P,
     deadline: Option<Micros>,
+    /// It belongs to a session.
+    repeatable: bool,
+    /// A repeatable one that was passed on is asked again by then.
+    repeat_at: Option<Micros>,
+    doubt: Option<Unknown>,
 }
 
 /// In the log, at the place of its key.
@@ -35,6 +45,38 @@ struct Placed<P> {
     begun: bool,
     waiter: P,
     deadline: Option<Micros>,
+    /// Only of sessions.
+    copy: Option<Bytes>,
+    doubt: Option<Unknown>,
+}
+
+impl<P> Placed<P> {
+    /// A copy that may be asked again: one of which pieces have gone out is seen through as it is.
+    fn repeatable(&mut self) -> Option<Draft> {
+        let copy = self.copy.take().filter(|_| !self.begun)?;
+        Draft::from_bytes(&copy).ok()
+    }
+}
+
+/// Whether all entries open or belong to a session.
+fn in_session(draft: &Draft) -> bool {
+    let mut rest = draft.as_bytes();
+    while let Some((header, payload)) = rest.split_first_chunk::<HEADER_BYTES>() {
+        let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        if header[4] != EntryKind::Session as u8 && header[32..40] == [0; 8] {
+            return false;
+        }
+        rest = payload.get(length..).unwrap_or_default();
+    }
+    true
+}
+
+/// What was in doubt before is not certain again by a later refusal.
+fn doubtful(doubt: Option<Unknown>, failure: Failure) -> Failure {
+    match (doubt, failure) {
+        (Some(why), failure) if failure != Failure::ApplyStopped => Failure::Unknown(why),
+        (_, failure) => failure,
+    }
 }
 
 pub(super) struct Proposals<P> {
@@ -79,6 +121,9 @@ const GATHERED_IDLE: usize = 96;
 /// or as soon as nothing has come for so long: callers who wait for each other's results all stand here by then.
 const GATHER_PAUSE: Micros = 250;
 
+/// A proposal of a session that was passed on, and of which nothing is heard for so long, is asked again.
+const REPEAT_SPAN: Micros = 2_000_000;
+
 /// Scans for what has expired come at least this far apart.
 const SCAN_INTERVAL: Micros = 10_000;
 
@@ -96,7 +141,17 @@ impl<P> Proposals<P> {
         self.held_entries += draft.len();
         self.last_came = now;
         self.earliest = self.earliest.min(deadline.unwrap_or(Micros::MAX));
-        self.held.push_back(Held { draft, waiter, deadline });
+        self.held.push_back(Held { draft, waiter, deadline, doubt: None });
+    }
+
+    /// Holds what was under way before: it gathers nothing, and goes before what came later.
+    fn hold_again(&mut self, draft: Draft, waiter: P, deadline: Option<Micros>, doubt: Option<Unknown>) {
+        if self.held.is_empty() {
+            (self.held_entries, self.gather_until, self.last_came) = (0, 0, 0);
+        }
+        self.held_entries += draft.len();
+        self.earliest = self.earliest.min(deadline.unwrap_or(Micros::MAX));
+        self.held.push_front(Held { draft, waiter, deadline, doubt });
     }
 
     fn under_way(&self, applying: u64) -> u64 {
@@ -118,12 +173,41 @@ impl<P> Proposals<P> {
         }
     }
 
+    /// Another leader: of what the old one was given nothing may be heard any more.
     pub(super) fn leader_changed(&mut self, term: Term, answer_by: Micros) {
         self.paused_until = 0;
+        let repeatable = |one: &Asked<P>| one.repeatable && one.forwarded.is_some_and(|(_, before)| before < term);
+        for (_, one) in take_if(&mut self.asked, repeatable).into_iter().rev() {
+            self.ask_again(one);
+        }
         for asked in self.asked.values_mut().filter(|asked| asked.forwarded.is_some_and(|(_, before)| before < term)) {
             asked.deadline = Some(asked.deadline.map_or(answer_by, |deadline| deadline.min(answer_by)));
             self.earliest = self.earliest.min(answer_by);
         }
+        let before: Vec<_> = self.placed.iter().filter(|((_, then), one)| *then < term && one.copy.is_some()).collect();
+        let places: Vec<_> = before.into_iter().map(|(&place, _)| place).rev().collect();
+        for place in places {
+            if let Some(one) = self.placed.remove(&place) {
+                self.repeat(place, one, Some(Unknown::Timeout(LogId::new(place.0, place.1))));
+            }
+        }
+    }
+
+    fn ask_again(&mut self, one: Asked<P>) {
+        let doubt = one.forwarded.map(|(to, _)| Unknown::Forwarded(to)).or(one.doubt);
+        if let Some(draft) = one.copy.and_then(|copy| Draft::from_bytes(&copy).ok()) {
+            self.hold_again(draft, one.waiter, one.deadline, doubt);
+        }
+    }
+
+    /// Asks again for what is placed, or leaves it where it is.
+    fn repeat(&mut self, place: (Index, Term), mut one: Placed<P>, doubt: Option<Unknown>) -> bool {
+        let Some(draft) = one.repeatable() else {
+            self.placed.insert(place, one);
+            return false;
+        };
+        self.hold_again(draft, one.waiter, one.deadline, doubt.or(one.doubt));
+        true
     }
 
     /// This node is no member any more: what it waits for comes soon, if at all.
@@ -150,30 +234,50 @@ impl<P> Proposals<P> {
         out: &mut Vec<Action<K>>,
     ) -> Vec<(RequestId, Draft)> {
         let mut batches = Vec::with_capacity(self.held.len());
-        for Held { draft, waiter, deadline } in self.held.drain(..) {
+        for Held { draft, waiter, deadline, doubt } in self.held.drain(..) {
             if draft.size() > limit {
-                let failure = Failure::TooLargeToForward { size: draft.size(), limit };
+                let failure = doubtful(doubt, Failure::TooLargeToForward { size: draft.size(), limit });
                 out.push(Action::FailProposal { id: None, waiter, failure });
                 continue;
             }
             *last_id += 1;
-            let copy = (!here).then(|| Bytes::copy_from_slice(draft.as_bytes()));
-            self.asked.insert(*last_id, Asked { copy, entries: draft.len(), forwarded: None, waiter, deadline });
+            let (entries, repeatable) = (draft.len(), in_session(&draft));
+            let copy = (!here || repeatable).then(|| Bytes::copy_from_slice(draft.as_bytes()));
+            let (forwarded, repeat_at) = (None, None);
+            let asked = Asked { copy, entries, forwarded, waiter, deadline, repeatable, repeat_at, doubt };
+            self.asked.insert(*last_id, asked);
             batches.push((*last_id, draft));
         }
         batches
     }
 
-    pub(super) fn forwarded(&mut self, id: RequestId, to: NodeId, term: Term) -> Option<usize> {
+    pub(super) fn forwarded(&mut self, id: RequestId, to: NodeId, term: Term, now: Micros) -> Option<usize> {
         let asked = self.asked.get_mut(&id)?;
         asked.forwarded = Some((to, term));
+        if asked.repeatable {
+            asked.repeat_at = Some(now + REPEAT_SPAN);
+            self.earliest = self.earliest.min(now + REPEAT_SPAN);
+        }
         Some(asked.entries)
     }
 
     pub(super) fn place(&mut self, id: RequestId, at: LogId) {
-        if let Some(Asked { entries, waiter, deadline, .. }) = self.asked.remove(&id) {
+        if let Some(Asked { entries, waiter, deadline, copy, repeatable, doubt, .. }) = self.asked.remove(&id) {
             let end = at.index + entries as u64;
-            self.placed.insert((at.index, at.term), Placed { id, end, begun: false, waiter, deadline });
+            let copy = copy.filter(|_| repeatable);
+            self.placed.insert((at.index, at.term), Placed { id, end, begun: false, waiter, deadline, copy, doubt });
+        }
+    }
+
+    /// Its place is known too late: that is handed out already.
+    pub(super) fn passed<K: Calls<Proposal = P>>(&mut self, id: RequestId, at: LogId, out: &mut Vec<Action<K>>) {
+        match self.asked.remove(&id) {
+            Some(one) if one.repeatable => self.ask_again(one),
+            Some(Asked { waiter, .. }) => {
+                let failure = Failure::Unknown(Unknown::Applied(at));
+                out.push(Action::FailProposal { id: None, waiter, failure });
+            }
+            None => {}
         }
     }
 
@@ -188,18 +292,18 @@ impl<P> Proposals<P> {
         closing: bool,
         out: &mut Vec<Action<K>>,
     ) {
-        let Some(Asked { copy, waiter, deadline, .. }) = self.asked.remove(&id) else { return };
+        let Some(Asked { copy, waiter, deadline, doubt, .. }) = self.asked.remove(&id) else { return };
         let moving = matches!(why, Refusal::NotLeader | Refusal::Transferring);
         let copied = copy.filter(|_| moving && !closing).and_then(|bytes| Draft::from_bytes(&bytes).ok());
         if let Some(draft) = copied {
+            // Long since come: it waits out the pause.
             self.paused_until = again;
-            // Long since come: it waits out the pause, and gathers nothing.
-            self.hold(0, 0, draft, waiter, deadline);
+            self.hold_again(draft, waiter, deadline, doubt);
             return;
         }
         let failure =
             if why == Refusal::NotLeader { Failure::NotLeader { leader, term } } else { Failure::Refused(why) };
-        out.push(Action::FailProposal { id: None, waiter, failure });
+        out.push(Action::FailProposal { id: None, waiter, failure: doubtful(doubt, failure) });
     }
 
     pub(super) fn fail<K: Calls<Proposal = P>>(&mut self, id: RequestId, failure: Failure, out: &mut Vec<Action<K>>) {
@@ -236,6 +340,11 @@ impl<P> Proposals<P> {
             let ours = entries[start..stop].iter().take_while(|entry| entry.term() == term).count();
             let (id, deadline, range) = (placed.id, placed.deadline, start..start + ours);
             if start + ours < stop {
+                let doubt = (ours > 0).then_some(Unknown::Applied(LogId::new(index, term)));
+                if let Some(draft) = placed.repeatable() {
+                    self.hold_again(draft, placed.waiter, deadline, doubt.or(placed.doubt));
+                    continue;
+                }
                 let at = LogId::new(index + ours as u64, term);
                 let failure = Failure::Overwritten { at, by: entries[start + ours].term() };
                 if ours == 0 {
@@ -258,15 +367,25 @@ impl<P> Proposals<P> {
     /// What a snapshot covers has no result here.
     pub(super) fn restored<K: Calls<Proposal = P>>(&mut self, last: LogId, out: &mut Vec<Action<K>>) {
         let behind = self.placed.split_off(&(last.index + 1, 0));
-        for Placed { id, begun, waiter, .. } in std::mem::replace(&mut self.placed, behind).into_values() {
-            let failure = Failure::Unknown(Unknown::Restored(last));
+        let mut again = Vec::new();
+        let failure = Failure::Unknown(Unknown::Restored(last));
+        for mut placed in std::mem::replace(&mut self.placed, behind).into_values() {
+            if let Some(draft) = placed.repeatable() {
+                again.push((draft, placed));
+                continue;
+            }
+            let Placed { id, begun, waiter, .. } = placed;
             out.push(Action::FailProposal { id: begun.then_some(id), waiter, failure });
+        }
+        // The snapshot's sessions know them.
+        for (draft, Placed { waiter, deadline, .. }) in again.into_iter().rev() {
+            self.hold_again(draft, waiter, deadline, Some(Unknown::Restored(last)));
         }
     }
 
     pub(super) fn fail_held<K: Calls<Proposal = P>>(&mut self, failure: &Failure, out: &mut Vec<Action<K>>) {
-        for Held { waiter, .. } in self.held.drain(..) {
-            out.push(Action::FailProposal { id: None, waiter, failure: *failure });
+        for Held { waiter, doubt, .. } in self.held.drain(..) {
+            out.push(Action::FailProposal { id: None, waiter, failure: doubtful(doubt, *failure) });
         }
     }
 
@@ -288,7 +407,7 @@ impl<P> Proposals<P> {
         for _ in 0..self.held.len() {
             let Some(held) = self.held.pop_front() else { break };
             if due(held.deadline) {
-                let failure = Failure::NotLeader { leader: None, term };
+                let failure = doubtful(held.doubt, Failure::NotLeader { leader: None, term });
                 out.push(Action::FailProposal { id: None, waiter: held.waiter, failure });
             } else {
                 self.held.push_back(held);
@@ -298,6 +417,10 @@ impl<P> Proposals<P> {
             let why = forwarded.map_or(Unknown::Closed, |(to, _)| Unknown::Forwarded(to));
             out.push(Action::FailProposal { id: None, waiter, failure: Failure::Unknown(why) });
         }
+        let silent = |one: &Asked<P>| one.repeat_at.is_some_and(|at| at <= now);
+        for (_, one) in take_if(&mut self.asked, silent).into_iter().rev() {
+            self.ask_again(one);
+        }
         for ((index, term), Placed { id, begun, waiter, .. }) in
             take_if(&mut self.placed, |placed| due(placed.deadline))
         {
@@ -305,7 +428,7 @@ impl<P> Proposals<P> {
             out.push(Action::FailProposal { id: begun.then_some(id), waiter, failure });
         }
         let held = self.held.iter().filter_map(|held| held.deadline);
-        let asked = self.asked.values().filter_map(|asked| asked.deadline);
+        let asked = self.asked.values().flat_map(|asked| [asked.deadline, asked.repeat_at]).flatten();
         let placed = self.placed.values().filter_map(|placed| placed.deadline);
         self.earliest = held.chain(asked).chain(placed).min().map_or(Micros::MAX, |next| next.max(now + SCAN_INTERVAL));
     }

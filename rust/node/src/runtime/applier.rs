@@ -1,18 +1,20 @@
 //! The apply thread: everything committed in as few calls as possible, readers between them, results with one wake-up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use d_engine_raft::{Configuration, Entry, EntryKind, Index, LogId, RequestId, WallMicros};
 
 use super::apply::{ApplyQueue, ApplyTask, InHand, end_task};
 use super::calls::{Proposal, Query};
+use super::division::{Division, From, Part, Parts};
 use super::inbox::Inbox;
 use super::shared::Shared;
 use super::snapshots::SnapshotTask;
 use super::{Queue, sidecar};
-use crate::driver::{DriverInput, Piece, Wanted};
+use crate::driver::{DriverInput, Piece, Sessions, Wanted};
 use crate::error::{NodeError, PluginFailure};
 use crate::metrics::{add, count, set};
 use crate::traits::{Applied, Batch, Level, SnapshotStore, StateMachine};
@@ -33,12 +35,25 @@ pub struct Applier<S: StateMachine> {
     pub snapshots: Arc<Queue<SnapshotTask>>,
     pub store: Arc<dyn SnapshotStore>,
     pub position: Position,
+    pub sessions: Sessions,
     /// The machine keeps its own position.
     pub durable: bool,
     pub stopped: bool,
-    /// Outputs of proposals whose rest is still to come.
-    pub partial: HashMap<RequestId, Vec<S::Output>>,
+    /// Proposals whose rest is still to come.
+    pub partial: HashMap<RequestId, Pieces<S::Output>>,
     pub in_hand: Vec<InHand<S::Output>>,
+}
+
+/// What a waiter has so far: outputs from its first entry on, and why there are no more.
+pub struct Pieces<O> {
+    outputs: Vec<O>,
+    error: Option<NodeError>,
+}
+
+impl<O> Default for Pieces<O> {
+    fn default() -> Self {
+        Self { outputs: Vec::new(), error: None }
+    }
 }
 
 /// How a waiter's range ends.
@@ -118,8 +133,8 @@ impl<S: StateMachine> Applier<S> {
             ApplyTask::Query { query, index } => self.query(machine, query, index),
             ApplyTask::Restore(last) => self.restore(machine, last),
             ApplyTask::Fail { id, proposal, error } => {
-                let outputs = self.partial.remove(&id).unwrap_or_default();
-                proposal.finish(&self.shared, outputs, Some(error));
+                let pieces = self.partial.remove(&id).unwrap_or_default();
+                proposal.finish(&self.shared, pieces.outputs, pieces.error.or(Some(error)));
             }
             ApplyTask::TakeSnapshot => self.take_snapshot(machine),
             ApplyTask::Apply { .. } => {}
@@ -143,24 +158,14 @@ impl<S: StateMachine> Applier<S> {
         }
         let bytes: usize = entries.iter().map(Entry::size).sum();
         let (ranges, slots) = self.sort(wanted);
-        let plain = entries.iter().all(|entry| entry.kind() == EntryKind::Command);
-        let applied = if plain {
-            self.call(machine, entries, last, last_time, &ranges)
-        } else {
-            let commands: Vec<Entry> =
-                entries.iter().filter(|entry| entry.kind() == EntryKind::Command).cloned().collect();
-            let ranges = without_others(entries, ranges);
-            let mut applied = self.call(machine, &commands, last, last_time, &ranges);
-            if let Some((count, _)) = &mut applied.failure {
-                *count = commands.get(*count).map_or(entries.len(), |failed| {
-                    entries.iter().take_while(|entry| entry.index() < failed.index()).count()
-                });
-            }
-            applied
-        };
-        let through = applied.failure.as_ref().map_or(entries.len(), |(count, _)| (*count).min(entries.len()));
+        let division = Division::new(entries, ranges, &mut self.sessions);
+        let mut applied = self.call(machine, division.commands(entries), last, last_time, &division);
+        let through =
+            applied.failure.as_ref().map_or(entries.len(), |(applied, _)| division.through(entries, *applied));
+        let answers = division.settle(std::mem::take(&mut applied.kept), entries, &mut self.sessions);
+        set(&self.shared.counters.sessions, self.sessions.len());
         self.advance(&entries[..through]);
-        self.finish(applied, slots, through, entries);
+        self.finish(machine, applied, slots, division.parts, &answers, through, entries);
         let done = entries[..through].iter().map(Entry::size).sum::<usize>().min(bytes);
         self.inbox.report(DriverInput::Applied { last: self.position.last, bytes: done as u64 });
         if self.stopped {
@@ -191,13 +196,14 @@ impl<S: StateMachine> Applier<S> {
         commands: &[Entry],
         last: LogId,
         time: WallMicros,
-        wanted: &[Range<usize>],
+        division: &Division,
     ) -> Applied<S::Output> {
         if commands.is_empty() && !self.durable {
             return Applied::all(Vec::new());
         }
-        let sidecar = if self.durable { sidecar::encode(last, time) } else { Vec::new() };
-        let batch = Batch { entries: commands, last, sidecar: &sidecar, wanted };
+        let sidecar = if self.durable { sidecar::encode(last, time, &self.sessions) } else { Vec::new() };
+        let (wanted, keep) = (&division.ranges, &division.keep);
+        let batch = Batch { entries: commands, last, sidecar: &sidecar, wanted, keep };
         self.queue.hold(&mut self.in_hand);
         let applied = machine.apply(&batch);
         self.queue.release(&mut self.in_hand);
@@ -223,9 +229,18 @@ impl<S: StateMachine> Applier<S> {
         }
     }
 
-    fn finish(&mut self, applied: Applied<S::Output>, slots: Vec<Slot>, through: usize, entries: &[Entry]) {
-        let Applied { outputs, failure } = applied;
-        let failure = failure.map(|(_, failure)| match entries.get(through) {
+    #[expect(clippy::too_many_arguments, reason = "what came of one batch, taken apart")]
+    fn finish(
+        &mut self,
+        machine: &mut S,
+        applied: Applied<S::Output>,
+        slots: Vec<Slot>,
+        parts: Vec<Parts>,
+        answers: &BTreeMap<Index, Option<Bytes>>,
+        through: usize,
+        entries: &[Entry],
+    ) {
+        let failure = applied.failure.map(|(_, failure)| match entries.get(through) {
             Some(entry) => failure.at(entry.index()),
             None => failure,
         });
@@ -233,34 +248,81 @@ impl<S: StateMachine> Applier<S> {
             self.stopped = true;
             self.shared.stop_applying(failure);
         }
-        let mut outputs = outputs.into_iter();
+        let mut outputs = applied.outputs.into_iter();
         let mut waiters = std::mem::take(&mut self.in_hand);
-        for (slot, waiter) in slots.into_iter().zip(waiters.drain(..)) {
-            let output = outputs.next();
-            let complete = output.is_some() && slot.stop <= through;
+        for ((slot, parts), waiter) in slots.into_iter().zip(parts).zip(waiters.drain(..)) {
             let mut pieces = self.partial.remove(&slot.id).unwrap_or_default();
-            pieces.extend(output);
+            match parts {
+                Parts::Whole => {
+                    let complete = slot.stop <= through;
+                    self.add(&mut pieces, outputs.next().ok_or_else(|| self.shared.apply_stopped()), complete);
+                }
+                Parts::Several(parts) => {
+                    for Part { stop, from } in parts {
+                        let output = match from {
+                            From::Machine => outputs.next().ok_or_else(|| self.shared.apply_stopped()),
+                            from => self.answer(machine, from, answers),
+                        };
+                        self.add(&mut pieces, output, stop <= through);
+                    }
+                }
+            }
             let error = match slot.end {
                 End::More => {
                     self.partial.insert(slot.id, pieces);
                     continue;
                 }
-                _ if !complete => Some(self.shared.apply_stopped()),
                 End::Cut(error) => Some(error),
                 End::Last => None,
             };
             if let Some(proposal) = waiter.proposal {
-                proposal.finish(&self.shared, pieces, error);
+                proposal.finish(&self.shared, pieces.outputs, pieces.error.or(error));
             }
         }
         self.in_hand = waiters;
+    }
+
+    /// Adds the next output, unless there is a gap before it.
+    fn add(&self, pieces: &mut Pieces<S::Output>, output: Result<S::Output, NodeError>, complete: bool) {
+        if pieces.error.is_some() {
+            return;
+        }
+        match output {
+            Ok(output) => {
+                pieces.outputs.push(output);
+                pieces.error = (!complete).then(|| self.shared.apply_stopped());
+            }
+            Err(error) => pieces.error = Some(error),
+        }
+    }
+
+    /// What an entry that the machine was not given has for an answer.
+    fn answer(
+        &self,
+        machine: &mut S,
+        from: From,
+        answers: &BTreeMap<Index, Option<Bytes>>,
+    ) -> Result<S::Output, NodeError> {
+        let node = self.shared.id;
+        match from {
+            From::Table { index, session, sequence } => {
+                add(&self.shared.counters.repeated_entries, 1);
+                let kept = answers.get(&index).and_then(Option::as_ref);
+                kept.and_then(|kept| machine.load(kept)).ok_or(NodeError::ResultLost { node, session, sequence })
+            }
+            From::Opened(session) => {
+                machine.opened(session).ok_or(NodeError::ResultLost { node, session, sequence: 0 })
+            }
+            From::Expired(session) => Err(NodeError::SessionExpired { node, session }),
+            From::Machine => Err(self.shared.apply_stopped()),
+        }
     }
 
     fn refuse(&mut self, wanted: Vec<Wanted<Proposal<S::Output>>>) {
         for Wanted { id, piece, .. } in wanted {
             if let Piece::Last(proposal) | Piece::Cut(proposal, _) = piece {
                 let pieces = self.partial.remove(&id).unwrap_or_default();
-                proposal.finish(&self.shared, pieces, Some(self.shared.apply_stopped()));
+                proposal.finish(&self.shared, pieces.outputs, Some(self.shared.apply_stopped()));
             }
         }
     }
@@ -271,15 +333,4 @@ impl<S: StateMachine> Applier<S> {
         self.shared.stop_applying(failure);
         self.inbox.report(DriverInput::ApplyStopped);
     }
-}
-
-/// The ranges' positions among the commands. A waiter's entries are commands all.
-fn without_others(entries: &[Entry], ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
-    let (mut at, mut others) = (0, 0);
-    let shift = |range: Range<usize>| {
-        others += entries[at..range.start].iter().filter(|entry| entry.kind() != EntryKind::Command).count();
-        at = range.start;
-        range.start - others..range.end - others
-    };
-    ranges.into_iter().map(shift).collect()
 }

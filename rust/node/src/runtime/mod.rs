@@ -15,6 +15,7 @@ mod apply;
 mod calls;
 pub mod clock;
 mod core_loop;
+mod division;
 mod identify;
 mod inbox;
 mod join;

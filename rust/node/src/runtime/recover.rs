@@ -125,19 +125,22 @@ impl<S: StateMachine> Applier<S> {
         let covered = recovered.snapshot_id().map_or(0, |last| last.index);
         if let Some((index, bytes)) = own.filter(|(index, _)| *index > 0 && *index >= covered) {
             let wrong = |why| plugin(PluginFailure::new("StateMachine.applied", why));
-            let (term, time) = sidecar::decode(&bytes)
+            let (term, time, sessions) = sidecar::decode(&bytes)
                 .map_err(|why| wrong(format!("the sidecar that it gave back is not ours: {why}")))?;
             let last = LogId::new(index, term);
             check_own(recovered, last).map_err(wrong)?;
             let configuration =
                 recovered.configuration_at(index).unwrap_or_else(|| self.position.configuration.clone());
             self.position = Position { last, time, configuration };
+            self.sessions = sessions;
         } else if let Some(last) = recovered.snapshot_id() {
-            let head = restore_at_start(self.store.as_ref(), machine, last).map_err(|error| match error {
-                StorageOrPlugin::Plugin(failure) => plugin(failure),
-                StorageOrPlugin::Storage(error) => NodeError::Storage { node, error },
-            })?;
+            let (head, sessions) =
+                restore_at_start(self.store.as_ref(), machine, last).map_err(|error| match error {
+                    StorageOrPlugin::Plugin(failure) => plugin(failure),
+                    StorageOrPlugin::Storage(error) => NodeError::Storage { node, error },
+                })?;
             self.position = Position { last: head.last, time: head.time, configuration: head.configuration };
+            self.sessions = sessions;
             self.settle(machine).map_err(plugin)?;
         }
         self.shared.set_applied(self.position.last.index);

@@ -1,6 +1,6 @@
 //! Making snapshots and restoring them: the apply thread's part, and the snapshot thread.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 use d_engine_raft::LogId;
@@ -10,7 +10,7 @@ use super::applier::{Applier, Position};
 use super::inbox::{Inbox, Item};
 use super::shared::Shared;
 use super::transfer::TransferInput;
-use crate::driver::DriverInput;
+use crate::driver::{DriverInput, Sessions};
 use crate::error::{NodeError, PluginFailure, StorageError};
 use crate::metrics::add;
 use crate::snapshot::{Decoder, Encoder, Finished, SECTION_SESSIONS, SECTION_USER, SnapshotHead};
@@ -18,8 +18,8 @@ use crate::traits::{Batch, Level, SnapshotStore, StateMachine, View};
 
 /// One thing for the snapshot thread.
 pub enum SnapshotTask {
-    /// Write a view, then commit.
-    View(SnapshotHead, View),
+    /// Write sessions and a view, then commit.
+    View(SnapshotHead, Vec<u8>, View),
     /// Commit what the apply thread wrote.
     Commit(Finished),
 }
@@ -71,10 +71,12 @@ impl<S: StateMachine> Applier<S> {
             self.inbox.report(DriverInput::SnapshotFailed);
             return;
         }
-        let head = self.head();
+        let (head, sessions) = (self.head(), self.sessions.encode());
         let task = match machine.freeze() {
-            Ok(Some(view)) => Ok(SnapshotTask::View(head, view)),
-            Ok(None) => write(self.store.as_ref(), head, |out| machine.snapshot(out)).map(SnapshotTask::Commit),
+            Ok(Some(view)) => Ok(SnapshotTask::View(head, sessions, view)),
+            Ok(None) => {
+                write(self.store.as_ref(), head, &sessions, |out| machine.snapshot(out)).map(SnapshotTask::Commit)
+            }
             Err(failure) => Err(Trouble::Plugin(failure)),
         };
         match task {
@@ -102,7 +104,8 @@ impl<S: StateMachine> Applier<S> {
     }
 
     fn read_back(&mut self, machine: &mut S, last: LogId) -> Result<(), Trouble> {
-        let head = restore_newest(self.store.as_ref(), machine, |found| found.index >= last.index)?;
+        let (head, sessions) = restore_newest(self.store.as_ref(), machine, |found| found.index >= last.index)?;
+        self.sessions = sessions;
         self.shared.set_applied(head.last.index);
         self.position = Position { last: head.last, time: head.time, configuration: head.configuration };
         self.settle(machine).map_err(Trouble::Plugin)
@@ -111,8 +114,8 @@ impl<S: StateMachine> Applier<S> {
     /// Tells a durable machine where it stands after a restore.
     pub(super) fn settle(&self, machine: &mut S) -> Result<(), PluginFailure> {
         if self.durable {
-            let sidecar = super::sidecar::encode(self.position.last, self.position.time);
-            let batch = Batch { entries: &[], last: self.position.last, sidecar: &sidecar, wanted: &[] };
+            let sidecar = super::sidecar::encode(self.position.last, self.position.time, &self.sessions);
+            let batch = Batch { entries: &[], last: self.position.last, sidecar: &sidecar, wanted: &[], keep: &[] };
             if let Some((_, failure)) = machine.apply(&batch).failure {
                 return Err(failure);
             }
@@ -126,13 +129,18 @@ fn restore_newest<S: StateMachine>(
     store: &dyn SnapshotStore,
     machine: &mut S,
     fits: impl Fn(LogId) -> bool,
-) -> Result<SnapshotHead, Trouble> {
+) -> Result<(SnapshotHead, Sessions), Trouble> {
     let meta = store
         .latest()?
         .filter(|meta| fits(meta.last))
         .ok_or_else(|| StorageError::Inconsistent("the snapshot to restore is not in the snapshot store".into()))?;
     let (head, mut decoder) = Decoder::open(store.open(&meta)?)?;
+    let mut sessions = Sessions::default();
     while let Some(section) = decoder.next_section()? {
+        if section == SECTION_SESSIONS {
+            sessions = read_sessions(&mut decoder, head.last)?;
+            continue;
+        }
         if section != SECTION_USER {
             continue;
         }
@@ -140,10 +148,23 @@ fn restore_newest<S: StateMachine>(
         if let Some(error) = decoder.take_error() {
             return Err(error.into());
         }
-        return restored.map(|()| head).map_err(Trouble::Plugin);
+        return restored.map(|()| (head, sessions)).map_err(Trouble::Plugin);
     }
     Err(StorageError::Inconsistent(format!("the snapshot of {} has no section for the state machine", head.last))
         .into())
+}
+
+/// What the section of the sessions holds.
+fn read_sessions(decoder: &mut Decoder, last: LogId) -> Result<Sessions, StorageError> {
+    let mut bytes = Vec::new();
+    let read = decoder.read_to_end(&mut bytes);
+    if let Some(error) = decoder.take_error() {
+        return Err(error);
+    }
+    let table = read.map_err(|error| error.to_string()).and_then(|_| Sessions::decode(&bytes).map_err(str::to_owned));
+    table.map_err(|why| {
+        StorageError::Inconsistent(format!("the sessions in the snapshot of {last} cannot be read: {why}"))
+    })
 }
 
 /// Restores before the node runs.
@@ -151,7 +172,7 @@ pub fn restore_at_start<S: StateMachine>(
     store: &dyn SnapshotStore,
     machine: &mut S,
     last: LogId,
-) -> Result<SnapshotHead, StorageOrPlugin> {
+) -> Result<(SnapshotHead, Sessions), StorageOrPlugin> {
     restore_newest(store, machine, |found| found == last).map_err(|trouble| match trouble {
         Trouble::Plugin(failure) => StorageOrPlugin::Plugin(failure),
         Trouble::Storage(error) => StorageOrPlugin::Storage(error),
@@ -167,10 +188,11 @@ pub enum StorageOrPlugin {
 fn write(
     store: &dyn SnapshotStore,
     head: SnapshotHead,
+    sessions: &[u8],
     user: impl FnOnce(&mut dyn Write) -> Result<(), PluginFailure>,
 ) -> Result<Finished, Trouble> {
     let mut encoder = Encoder::begin(store, head)?;
-    let written = fill(&mut encoder, user);
+    let written = fill(&mut encoder, sessions, user);
     match written {
         Ok(()) => Ok(encoder.finish()?),
         Err(trouble) => {
@@ -180,8 +202,17 @@ fn write(
     }
 }
 
-fn fill(encoder: &mut Encoder, user: impl FnOnce(&mut dyn Write) -> Result<(), PluginFailure>) -> Result<(), Trouble> {
+fn fill(
+    encoder: &mut Encoder,
+    sessions: &[u8],
+    user: impl FnOnce(&mut dyn Write) -> Result<(), PluginFailure>,
+) -> Result<(), Trouble> {
     encoder.section(SECTION_SESSIONS)?;
+    let written = encoder.write_all(sessions);
+    if let Some(error) = encoder.take_error() {
+        return Err(error.into());
+    }
+    written.map_err(|error| StorageError::io("writing the sessions", error))?;
     encoder.end_section()?;
     encoder.section(SECTION_USER)?;
     let result = user(encoder);
@@ -205,7 +236,7 @@ pub fn run<S: StateMachine>(
             return;
         }
         let finished = match task {
-            SnapshotTask::View(head, view) => write(store, head, view),
+            SnapshotTask::View(head, sessions, view) => write(store, head, &sessions, view),
             SnapshotTask::Commit(finished) => Ok(finished),
         };
         match finished.and_then(|finished| finished.commit().map_err(Trouble::from)) {

@@ -20,7 +20,7 @@ use super::threads::Threads;
 use super::transfer::Transfers;
 use super::{Queue, Shared, clock, reader, snapshots};
 use crate::config::{NodeConfig, micros};
-use crate::driver::{Driver, DriverSettings, DriverStart};
+use crate::driver::{Driver, DriverSettings, DriverStart, Sessions};
 use crate::error::NodeError;
 use crate::node::{Join, NodeParts};
 use crate::status::Status;
@@ -222,6 +222,7 @@ fn start_apply<S: StateMachine>(
             time: 0,
             configuration: recovered.configurations.first().cloned().unwrap_or_else(initial),
         },
+        sessions: Sessions::default(),
         durable: false,
         stopped: false,
         partial: HashMap::new(),

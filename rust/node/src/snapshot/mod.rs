@@ -10,7 +10,7 @@
 //! trailer     4, length of the content 8, content hash 32, CRC32C 4 of these
 //! ```
 //! Integers are little-endian; the content hash is the SHA-256 of the content. Size and hash are zero in the header until the
-//! file is complete. Sections today: `sessions` (empty), then `user`.
+//! file is complete. Sections today: `sessions` (`driver::Sessions`, nothing in the first release), then `user`.
 
 mod decode;
 mod encode;

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::ops::Range;
 
+use bytes::Bytes;
 use d_engine_raft::{Entry, Index, LogId};
 
 use crate::error::PluginFailure;
@@ -22,6 +23,8 @@ pub struct Batch<'a> {
     pub sidecar: &'a [u8],
     /// Ranges of `entries` that somebody on this node waits for, ascending and disjoint: one output is wanted for each.
     pub wanted: &'a [Range<usize>],
+    /// Positions of `entries` whose results the session table keeps, ascending: each is wanted as bytes, on every node.
+    pub keep: &'a [usize],
 }
 
 /// What came of a batch.
@@ -30,6 +33,9 @@ pub struct Applied<O> {
     /// One for each wanted range, in order. With a failure, for each range that begins before the entry that failed (of a
     /// range that it cuts, the output covers the part before it).
     pub outputs: Vec<O>,
+    /// Results as bytes, one for each position of `keep` that was applied, in order. `None`: that one cannot be kept; what is
+    /// missing at the end counts as that.
+    pub kept: Vec<Option<Bytes>>,
     /// Why the machine stopped, and how many of the batch's entries were applied before. Apply ends here on this node.
     pub failure: Option<(usize, PluginFailure)>,
 }
@@ -38,7 +44,7 @@ impl<O> Applied<O> {
     /// Everything was applied.
     #[must_use]
     pub const fn all(outputs: Vec<O>) -> Self {
-        Self { outputs, failure: None }
+        Self { outputs, kept: Vec::new(), failure: None }
     }
 }
 
@@ -49,6 +55,17 @@ pub trait StateMachine: Send + 'static {
 
     /// Applies a batch.
     fn apply(&mut self, batch: &Batch<'_>) -> Applied<Self::Output>;
+
+    /// The output of an entry that was applied before, from the bytes that were kept of its result. `None`: nothing can be made of
+    /// them.
+    fn load(&mut self, _kept: &Bytes) -> Option<Self::Output> {
+        None
+    }
+
+    /// The output of an entry that opened a session. `None`: this machine has no sessions.
+    fn opened(&mut self, _session: u64) -> Option<Self::Output> {
+        None
+    }
 
     /// Writes the whole state.
     ///

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use d_engine_node::storage::MemoryStorage;
 use d_engine_node::{
     Applied, Batch, Consistency, LocalNetwork, LogRecord, LogSink, Node, NodeConfig, NodeError, NodeParts, Outcome,
@@ -57,7 +58,17 @@ impl StateMachine for Tape {
             .take_while(|range| failure.is_none() || range.start < positions.len())
             .map(|range| positions[range.start..range.end.min(positions.len())].to_vec())
             .collect();
-        Applied { outputs, failure }
+        let kept = batch.keep.iter().map_while(|&at| positions.get(at));
+        let kept = kept.map(|position| Some(Bytes::copy_from_slice(&position.to_le_bytes()))).collect();
+        Applied { outputs, kept, failure }
+    }
+
+    fn load(&mut self, kept: &Bytes) -> Option<Vec<u64>> {
+        Some(vec![u64::from_le_bytes(kept[..].try_into().ok()?)])
+    }
+
+    fn opened(&mut self, session: u64) -> Option<Vec<u64>> {
+        Some(vec![session])
     }
 
     fn snapshot(&mut self, out: &mut dyn Write) -> Result<(), PluginFailure> {
@@ -219,9 +230,13 @@ pub fn draft(items: &[&[u8]]) -> Draft {
 }
 
 pub fn submit(node: &TapeNode, items: &[&[u8]], timeout: Duration) -> Receiver<Outcome<Vec<u64>>> {
+    submit_draft(node, draft(items), timeout)
+}
+
+pub fn submit_draft(node: &TapeNode, draft: Draft, timeout: Duration) -> Receiver<Outcome<Vec<u64>>> {
     let (sender, receiver) = channel();
     node.propose(
-        draft(items),
+        draft,
         Some(timeout),
         Box::new(move |outcome| {
             let _ = sender.send(outcome);
