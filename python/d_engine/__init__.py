@@ -58,6 +58,7 @@ from .plugins import (
     Transport,
 )
 from .raft import Raft
+from .sessions import AsyncSession, Session, SessionPlace
 from .status import Change, Progress, Status
 from .storage import FileStorage, MemoryStorage
 
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncRaft",
+    "AsyncSession",
     "Batch",
     "Change",
     "ClosedError",
@@ -109,7 +111,9 @@ __all__ = [
     "Record",
     "ResultLostError",
     "SQLiteStorage",
+    "Session",
     "SessionExpiredError",
+    "SessionPlace",
     "SnapshotMeta",
     "SnapshotReader",
     "SnapshotStore",

@@ -13,6 +13,7 @@ from ._process import is_current, native, run_apart
 
 if TYPE_CHECKING:
     from ._core import Completions, Node
+    from .sessions import Attempt, Single
 
 T = TypeVar("T")
 _CANCELLING = threading.Lock()
@@ -26,6 +27,7 @@ class Call(Future[T], Generic[T]):
         self._node = node
         self._told = False
         self.number = 0
+        self.attempt: Attempt | Single | None = None
 
     def cancel(self) -> bool:
         """Stops waiting; what was proposed may be applied all the same."""
@@ -36,6 +38,8 @@ class Call(Future[T], Generic[T]):
         if first:
             self.set_running_or_notify_cancel()  # for `concurrent.futures.wait`: nobody else will tell it
             self._node.withdraw(self.number)
+            if self.attempt is not None:
+                self.attempt.end(None)
         return True
 
 
@@ -65,6 +69,8 @@ class Futures:
 
 
 def _complete(future: Call[Any], value: Any, error: BaseException | None) -> None:
+    if future.attempt is not None:
+        future.attempt.end(error)  # first, so that whoever sees the error can repeat the call
     with contextlib.suppress(InvalidStateError):  # cancelled
         if error is None:
             future.set_result(value)

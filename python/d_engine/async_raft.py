@@ -6,12 +6,13 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from . import errors
 from ._base import C, NodeBase, R, checked_items
 from ._calls import LoopCalls, run_in_thread
+from .sessions import AsyncSession, begin, run_async
 from .status import Change, make_change
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from ._core import Completions, Node
     from .errors import CommandError
+    from .sessions import InSession, SessionPlace
 
 __all__ = ["AsyncRaft"]
 
@@ -101,15 +103,34 @@ class AsyncRaft(NodeBase[C, R]):
 
     # --- writes -------------------------------------------------------------------------------------------------------------
 
-    async def propose(self, data: Buffer, *, timeout: float | None = None) -> R:
+    async def session(self, *, timeout: float | None = None) -> AsyncSession:
+        """As `Raft.session`."""
+        limit = self._seconds(timeout)
+        opened = await self._call(lambda node, queue, key: node.open_session_to(queue, key, limit))
+        return AsyncSession(cast("int", opened), self)
+
+    async def propose(self, data: Buffer, *, session: InSession | None = None, timeout: float | None = None) -> R:
         """As `Raft.propose`."""
         limit = self._seconds(timeout)
-        return cast("R", await self._call(lambda node, queue, key: node.propose_to(queue, key, data, limit)))
 
-    async def propose_many(self, items: Iterable[Buffer], *, timeout: float | None = None) -> list[R | CommandError]:
+        def call(data: Buffer, place: SessionPlace | None = None) -> Awaitable[Any]:
+            return self._call(lambda node, queue, key: node.propose_to(queue, key, data, limit, place))
+
+        return cast("R", await (call(data) if session is None else run_async(begin(session, data), call)))
+
+    async def propose_many(
+        self, items: Iterable[Buffer], *, session: InSession | None = None, timeout: float | None = None
+    ) -> list[R | CommandError]:
         """As `Raft.propose_many`."""
         limit, listed = self._seconds(timeout), checked_items(items)
-        result = await self._call(lambda node, queue, key: node.propose_many_to(queue, key, listed, limit))
+
+        def call(items: list[Buffer], place: SessionPlace | None = None) -> Awaitable[Any]:
+            return self._call(lambda node, queue, key: node.propose_many_to(queue, key, items, limit, place))
+
+        if session is None:
+            result = await call(listed)
+        else:
+            result = await run_async(begin(session, listed, len(listed)), call)
         return cast("list[R | CommandError]", result)
 
     # --- reads --------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,10 @@ and `hint` (what to do next). Where a plugin's own exception is behind it, that 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+if TYPE_CHECKING:
+    from .sessions import SessionPlace
 
 __all__ = [
     "ClosedError",
@@ -204,8 +207,15 @@ class TooLargeError(NotAcceptedError):
 class OutcomeUnknownError(ProposalError):
     """The proposal may or may not be applied: leadership was lost, the deadline passed or the node closed while it was under way.
 
-    Repeating it can apply it twice: read first, or make commands idempotent.
+    Repeating it can apply it twice, unless it belongs to a session: `session.retry(error)` repeats it there safely.
+
+    Attributes:
+        place: where it stands in its session (SessionPlace); None without one. It pickles: `propose(data, session=error.place)` repeats it
+            through any node, in any process.
     """
+
+    place: SessionPlace | None = None
+    _attempt: object = None
 
 
 class DeadlineError(DEngineError, TimeoutError):
@@ -273,14 +283,28 @@ class InvalidMessageError(DEngineError):
     """Bytes that came from outside are no message of this protocol. They were dropped."""
 
 
-class SessionExpiredError(NotAcceptedError):
-    """The session is not known any more: it was unused for too long, or too many were opened. Open another."""
+class SessionExpiredError(ProposalError):
+    """The session is not known (any more): it was unused for too long, or too many were opened. Nothing was applied now.
 
-    retryable: ClassVar[bool] = False
+    Where this was a repetition, the outcome of the earlier attempt is unknown: read the state. Then open another session.
+
+    Attributes:
+        session: its id (int), or None.
+    """
+
+    session: int | None = None
 
 
-class ResultLostError(DEngineError):
-    """The entry was applied once, but its result was not kept."""
+class ResultLostError(ProposalError):
+    """The proposal was applied, once, but its result was not kept: it was acknowledged, too old, or none that can be kept.
+
+    Attributes:
+        session: the session's id (int), or None.
+        sequence: the proposal's number in it (int), or None.
+    """
+
+    session: int | None = None
+    sequence: int | None = None
 
 
 class CompactedError(DEngineError):
@@ -290,6 +314,24 @@ class CompactedError(DEngineError):
 _BY_NAME: dict[str, type[DEngineError]] = {
     name: value for name, value in globals().items() if isinstance(value, type) and issubclass(value, DEngineError)
 }
+
+
+def command_error(name: str, args: tuple[Any, ...], attributes: dict[str, Any]) -> CommandError:
+    """Makes a refusal again that was kept by "module:class". For `d_engine._core` only.
+
+    Where this process does not know the class, or its module by another name, a class of the same name will do, else `CommandError`.
+    """
+    known: dict[str, type[CommandError]] = {}
+    classes = [CommandError]
+    while classes:
+        cls = classes.pop()
+        known[f"{cls.__module__}:{cls.__qualname__}"] = cls
+        known.setdefault(cls.__qualname__, cls)
+        classes += cls.__subclasses__()
+    found = known.get(name) or known.get(name.partition(":")[2]) or CommandError
+    error = _rebuild(found, args, attributes)
+    error.fill()
+    return error
 
 
 def from_native(

@@ -16,11 +16,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from . import errors
-from ._base import C, R, checked_config
+from ._base import C, R, checked_config, checked_items
 from ._process import check_fork, generation, native
 from ._text import seconds, shown
 from .config import Config, refused
 from .raft import Raft
+from .sessions import Session, begin, run
 from .status import Change, Status
 from .storage import FileStorage
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from .errors import CommandError
     from .plugins import DurableStateMachine, SupportsApply
+    from .sessions import InSession, SessionPlace
 
 __all__ = ["LocalCluster"]
 
@@ -229,41 +231,72 @@ class LocalCluster(Generic[C, R]):
                 if change is not None:
                     seen[waits.id] = change[0]
 
-    def _ask(self, timeout: float | None, verb: Callable[[Raft[C, R], float], T]) -> T:
-        """Sends a call to a node that can serve it; again while it is certain that it was not carried out."""
+    def _ask(self, timeout: float | None, verb: Callable[[Raft[C, R], float], T], *, repeat: bool = False) -> T:
+        """Sends a call to a node that can serve it; again while it is certain that it was not carried out.
+
+        With `repeat` also where that is unknown: for what may be carried out twice, or belongs to a session.
+        """
         deadline = self._deadline(timeout)
+        unknown: errors.OutcomeUnknownError | None = None
         while True:
             try:
                 raft = self._led(deadline)
             except errors.DeadlineError as error:
-                raise errors.NotLeaderError(message=str(error)) from None
+                raise (unknown or errors.NotLeaderError(message=str(error))) from None
             left = deadline - time.monotonic() if math.isfinite(deadline) else math.inf
             try:
                 return verb(raft, max(0.0, left))
-            except (errors.NotLeaderError, errors.ClosedError):
+            except (errors.NotLeaderError, errors.ClosedError) as error:
                 # Both are certain refusals: no longer the leader, or crashed between the choice and the call.
                 if time.monotonic() >= deadline:
+                    raise (unknown or error) from None
+            except errors.OutcomeUnknownError as error:
+                if not repeat or time.monotonic() >= deadline:
                     raise
+                unknown = error
 
     # --- the verbs of Raft --------------------------------------------------------------------------------------------------
 
-    def propose(self, data: Buffer, *, timeout: float | None = None) -> R:
+    def session(self, *, timeout: float | None = None) -> Session:
+        """As `Raft.session`. What is proposed in it is repeated through other nodes where one crashes, until the timeout."""
+        opened = self._ask(timeout, lambda raft, left: raft.session(timeout=left), repeat=True)
+        return Session(opened.id, self)
+
+    def propose(self, data: Buffer, *, session: InSession | None = None, timeout: float | None = None) -> R:
         """As `Raft.propose`."""
-        return self._ask(timeout, lambda raft, left: raft.propose(data, timeout=left))
+        if session is None:
+            return self._ask(timeout, lambda raft, left: raft.propose(data, timeout=left))
 
-    def propose_many(self, items: Iterable[Buffer], *, timeout: float | None = None) -> list[R | CommandError]:
+        def call(data: Buffer, place: SessionPlace) -> R:
+            return self._ask(timeout, lambda raft, left: raft.propose(data, session=place, timeout=left), repeat=True)
+
+        return run(begin(session, data), call)
+
+    def propose_many(
+        self, items: Iterable[Buffer], *, session: InSession | None = None, timeout: float | None = None
+    ) -> list[R | CommandError]:
         """As `Raft.propose_many`."""
-        listed = list(items)
-        return self._ask(timeout, lambda raft, left: raft.propose_many(listed, timeout=left))
+        listed = checked_items(items)
+        if session is None:
+            return self._ask(timeout, lambda raft, left: raft.propose_many(listed, timeout=left))
 
-    def submit(self, data: Buffer, *, timeout: float | None = None) -> Future[R]:
+        def call(items: list[Buffer], place: SessionPlace) -> list[R | CommandError]:
+            return self._ask(
+                timeout, lambda raft, left: raft.propose_many(items, session=place, timeout=left), repeat=True
+            )
+
+        return run(begin(session, listed, len(listed)), call)
+
+    def submit(self, data: Buffer, *, session: InSession | None = None, timeout: float | None = None) -> Future[R]:
         """As `Raft.submit`; waits for a live leader before it returns."""
-        return self._ask(timeout, lambda raft, left: raft.submit(data, timeout=left))
+        return self._ask(timeout, lambda raft, left: raft.submit(data, session=session, timeout=left))
 
-    def submit_many(self, items: Iterable[Buffer], *, timeout: float | None = None) -> Future[list[R | CommandError]]:
+    def submit_many(
+        self, items: Iterable[Buffer], *, session: InSession | None = None, timeout: float | None = None
+    ) -> Future[list[R | CommandError]]:
         """As `Raft.submit_many`; waits for a live leader before it returns."""
-        listed = list(items)
-        return self._ask(timeout, lambda raft, left: raft.submit_many(listed, timeout=left))
+        listed = checked_items(items)
+        return self._ask(timeout, lambda raft, left: raft.submit_many(listed, session=session, timeout=left))
 
     def query(
         self,

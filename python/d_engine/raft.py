@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 from . import errors
 from ._base import C, NodeBase, R, checked_items
 from ._calls import Call, Futures
+from .sessions import Session, begin, ended, run
 from .status import Change, make_change
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .errors import CommandError
+    from .sessions import InSession
 
 __all__ = ["Raft"]
 
@@ -91,13 +93,23 @@ class Raft(NodeBase[C, R]):
 
     # --- writes -------------------------------------------------------------------------------------------------------------
 
-    def propose(self, data: Buffer, *, timeout: float | None = None) -> R:
+    def session(self, *, timeout: float | None = None) -> Session:
+        """Opens a session: proposals made in it are applied once each, however often they are repeated.
+
+        Raises:
+            As `propose`. Whatever the error, it may simply be called again: a session that nobody uses goes by itself.
+        """
+        return Session(self._live().open_session(self._seconds(timeout)), self)
+
+    def propose(self, data: Buffer, *, session: InSession | None = None, timeout: float | None = None) -> R:
         """Replicates one command and returns what `apply` returned for it on this node.
 
         Works on every node: a follower forwards, and answers from its own apply.
 
         Args:
             data: anything with the buffer protocol; copied before this returns.
+            session: of this node or another one of the cluster. The proposal is then asked again where a leader or a message was lost, until
+                the deadline, and an `OutcomeUnknownError` can be given to `session.retry`.
             timeout: seconds.
 
         Raises:
@@ -106,12 +118,19 @@ class Raft(NodeBase[C, R]):
             TooLargeError: longer than `Config.max_entry_bytes`.
             OutcomeUnknownError: the deadline passed, leadership was lost or the node closed while it was under way.
             CommandError: `apply` refused it.
+            SessionExpiredError: the session is not known any more. Nothing was applied now.
+            ResultLostError: it repeats one that was applied, and whose result was not kept.
             PluginError: apply has stopped on this node.
             ClosedError, ForkError.
         """
-        return cast("R", self._live().propose(data, self._seconds(timeout)))
+        node, limit = self._live(), self._seconds(timeout)
+        if session is None:
+            return cast("R", node.propose(data, limit))
+        return cast("R", run(begin(session, data), lambda data, place: node.propose(data, limit, place)))
 
-    def propose_many(self, items: Iterable[Buffer], *, timeout: float | None = None) -> list[R | CommandError]:
+    def propose_many(
+        self, items: Iterable[Buffer], *, session: InSession | None = None, timeout: float | None = None
+    ) -> list[R | CommandError]:
         """Replicates many commands in one crossing, next to one another in the log; not atomic.
 
         Returns:
@@ -120,26 +139,45 @@ class Raft(NodeBase[C, R]):
         Raises:
             As `propose`, except CommandError; `results` of the error are those of the leading items that were certainly applied.
         """
-        return cast("list[R | CommandError]", self._live().propose_many(checked_items(items), self._seconds(timeout)))
+        node, limit, listed = self._live(), self._seconds(timeout), checked_items(items)
+        if session is None:
+            return cast("list[R | CommandError]", node.propose_many(listed, limit))
+        attempt = begin(session, listed, len(listed))
+        return cast("list[R | CommandError]", run(attempt, lambda items, place: node.propose_many(items, limit, place)))
 
-    def submit(self, data: Buffer, *, timeout: float | None = None) -> Future[R]:
+    def submit(self, data: Buffer, *, session: InSession | None = None, timeout: float | None = None) -> Future[R]:
         """`propose` without waiting. The future's callbacks run on the thread "d-engine-<id>-futures".
 
         Cancelling the future withdraws the waiter, not the entry. Refusals come out of the future; only a wrong type, `ClosedError`
         before start and `ForkError` are raised here.
         """
-        node = self._live()
+        node, limit, queue = self._live(), self._seconds(timeout), self._queue().completions
         call: Call[R] = Call(node)
-        call.number = node.propose_to(self._queue().completions, call, data, self._seconds(timeout))
+        if session is None:
+            call.number = node.propose_to(queue, call, data, limit)
+            return call
+        call.attempt = attempt = begin(session, data)
+        with ended(attempt):
+            call.number = node.propose_to(queue, call, attempt.data, limit, attempt.place())
         return call
 
-    def submit_many(self, items: Iterable[Buffer], *, timeout: float | None = None) -> Future[list[R | CommandError]]:
+    def submit_many(
+        self, items: Iterable[Buffer], *, session: InSession | None = None, timeout: float | None = None
+    ) -> Future[list[R | CommandError]]:
         """`propose_many` without waiting: one future for all items."""
-        node = self._live()
-        call: Call[list[R | CommandError]] = Call(node)
-        call.number = node.propose_many_to(
-            self._queue().completions, call, checked_items(items), self._seconds(timeout)
+        node, limit, queue, listed = (
+            self._live(),
+            self._seconds(timeout),
+            self._queue().completions,
+            checked_items(items),
         )
+        call: Call[list[R | CommandError]] = Call(node)
+        if session is None:
+            call.number = node.propose_many_to(queue, call, listed, limit)
+            return call
+        call.attempt = attempt = begin(session, listed, len(listed))
+        with ended(attempt):
+            call.number = node.propose_many_to(queue, call, attempt.data, limit, attempt.place())
         return call
 
     def _queue(self) -> Futures:
