@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
 use d_engine_raft::{
-    Configuration, Core, CoreStatus, Draft, Effect, Entry, EntryKind, Event, FetchId, Incarnation, Index, Input, LogId,
+    Configuration, Core, CoreStatus, Effect, Entry, EntryKind, Event, FetchId, Incarnation, Index, Input, LogId,
     Message, Micros, NodeId, Reply, RequestId, Role, Settings, Term,
 };
 
 use super::checks::Checks;
 use super::disk::{Disk, Machine, Snapshot, storage_job};
-use super::make::{incarnation, name, settings, unseen};
+use super::make::{HEARTBEAT, incarnation, name, settings, unseen};
 
 /// Work of a node's apply queue.
 #[derive(Clone, Debug)]
@@ -120,6 +119,13 @@ impl Cluster {
         cluster
     }
 
+    /// That many voters, led by 1; all is known and committed.
+    pub fn settled(nodes: u64) -> Self {
+        let mut cluster = Self::led_by(nodes, 1);
+        cluster.advance(2 * HEARTBEAT);
+        cluster
+    }
+
     pub fn node(&mut self, id: NodeId) -> &mut Node {
         self.nodes.get_mut(&id).unwrap()
     }
@@ -183,6 +189,14 @@ impl Cluster {
         let initial = node.disk.initial.clone();
         node.disk = Disk::new(initial);
         node.incarnation = Incarnation(node.incarnation.0 + 1);
+    }
+
+    /// A new machine with an empty disk, that knows nobody.
+    pub fn join(&mut self, id: NodeId) {
+        let settings = self.nodes.values().next().unwrap().settings.clone();
+        let nobody = Configuration { members: Vec::new(), outgoing: Vec::new(), min_election_timeout: 0 };
+        assert!(self.nodes.insert(id, Node::new(id, settings, nobody)).is_none());
+        self.start(id);
     }
 
     // --- steps
@@ -393,55 +407,6 @@ impl Cluster {
             self.settle();
         }
         assert_eq!(self.core(id).role(), Role::Leader, "node {id} was not elected: {:?}", self.status(id));
-    }
-
-    // --- requests
-
-    pub fn propose(&mut self, id: NodeId, payload: &[u8]) -> RequestId {
-        let request = self.next_id;
-        self.next_id += 1;
-        let wall = self.now;
-        self.checks.proposals.insert(request, Bytes::copy_from_slice(payload));
-        self.step(id, Input::Propose { wall, batches: vec![(request, Draft::command(payload))] });
-        request
-    }
-
-    pub fn read(&mut self, id: NodeId) -> RequestId {
-        let request = self.next_id;
-        self.next_id += 1;
-        self.checks.read_begins(request);
-        self.step(id, Input::Read { id: request, lease: false });
-        request
-    }
-
-    /// The answers to that request so far.
-    pub fn answers(&self, id: NodeId, request: RequestId) -> Vec<Reply> {
-        let about = |reply: &&Reply| match reply {
-            Reply::Proposed { id, .. }
-            | Reply::Forwarded { id, .. }
-            | Reply::Refused { id, .. }
-            | Reply::ReadReady { id, .. }
-            | Reply::Transferred { id, .. }
-            | Reply::Changing { id, .. }
-            | Reply::ChangeRefused { id, .. } => *id == request,
-            Reply::Closed => false,
-        };
-        self.nodes[&id].replies.iter().filter(about).copied().collect()
-    }
-
-    /// Where a proposal stands.
-    pub fn placed(&self, id: NodeId, request: RequestId) -> Option<LogId> {
-        self.answers(id, request).into_iter().find_map(|reply| match reply {
-            Reply::Proposed { at, .. } => Some(at),
-            _ => None,
-        })
-    }
-
-    pub fn read_index(&self, id: NodeId, request: RequestId) -> Option<Index> {
-        self.answers(id, request).into_iter().find_map(|reply| match reply {
-            Reply::ReadReady { index, .. } => Some(index),
-            _ => None,
-        })
     }
 
     // --- faults

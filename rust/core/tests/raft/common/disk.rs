@@ -180,6 +180,8 @@ impl Disk {
         }
         let mut configurations = match &self.snapshot {
             Some(snapshot) => vec![snapshot.configuration.clone()],
+            // A node that joins knows nobody.
+            None if self.initial.members.is_empty() => Vec::new(),
             None => vec![(0, self.initial.clone())],
         };
         let mut term_runs: Vec<(Index, Term)> = Vec::new();
@@ -189,7 +191,8 @@ impl Disk {
                 term_runs.push((entry.index(), entry.term()));
             }
             last_time = last_time.max(entry.time());
-            if entry.kind() == EntryKind::Configuration && entry.index() > configurations[0].0 {
+            let covered = configurations.first().map_or(0, |(index, _)| *index);
+            if entry.kind() == EntryKind::Configuration && entry.index() > covered {
                 configurations.push((entry.index(), Configuration::decode(&entry.payload()).unwrap()));
             }
         }

@@ -57,6 +57,21 @@ pub fn seen(nodes: u64) -> Configuration {
     configuration
 }
 
+/// A voter that is known, and votes at once when it is added.
+pub fn known(id: NodeId) -> Member {
+    Member { incarnation: Some(incarnation(id)), ..member(id) }
+}
+
+/// A voter to be: a learner that is promoted by itself.
+pub fn candidate(id: NodeId) -> Member {
+    Member { auto_promote: true, ..member(id) }
+}
+
+/// A learner that stays one.
+pub fn learner(id: NodeId) -> Member {
+    Member { role: MemberRole::Learner, ..member(id) }
+}
+
 /// One entry, as a leader of `term` would have made it.
 pub fn entry(index: Index, term: Term, payload: &[u8]) -> Entry {
     stamped(index, term, EntryKind::Command, payload)

@@ -4,6 +4,7 @@ pub mod checks;
 pub mod cluster;
 pub mod disk;
 pub mod make;
+pub mod requests;
 pub mod solo;
 
 pub use cluster::{Cluster, Work};

@@ -1,8 +1,8 @@
 //! One core, whose peers are the test: it says what they say and sees what they would get.
 
 use d_engine_raft::{
-    AppendReply, Body, Configuration, Draft, Entry, HardState, Input, LogId, Message, Micros, NodeId, Reply, RequestId,
-    Role, Settings, Term,
+    AppendReply, Body, Change, ChangeError, Configuration, Draft, Entry, HardState, Incarnation, Input, LogId, Message,
+    Micros, NodeId, ProgressStatus, Reply, RequestId, Role, Settings, Term,
 };
 
 use super::cluster::Cluster;
@@ -44,6 +44,17 @@ impl Solo {
     pub fn leading_with(settings: &Settings, configuration: &Configuration, term: Term, log: Vec<Entry>) -> Self {
         let mut solo = Self::with(settings, configuration, term, log);
         solo.win();
+        solo
+    }
+
+    /// A leader in term 5 that all have answered; its first entry (2) is committed.
+    pub fn ready(nodes: u64) -> Self {
+        let mut solo = Self::leading(nodes, 4, super::make::log_of(&[4]));
+        for id in 2..=nodes {
+            solo.accepted(id, 2);
+            solo.heartbeat_reply(id, 1, 2);
+        }
+        solo.cluster.node(1).events.clear();
         solo
     }
 
@@ -176,7 +187,28 @@ impl Solo {
         self.hear(from, term, Body::HeartbeatReply { round, last, apply_stopped: false })
     }
 
+    /// Asks for a change. What the core has made of it; what was sent is lost.
+    pub fn change(&mut self, changes: Vec<Change>) -> Option<Result<LogId, ChangeError>> {
+        let request = self.cluster.change(1, changes);
+        self.work();
+        self.sent();
+        self.cluster.changing(1, request)
+    }
+
     // --- looks
+
+    pub fn configuration(&self) -> Configuration {
+        self.cluster.status(1).configuration.as_ref().clone()
+    }
+
+    /// The data directory by which that member is known.
+    pub fn recorded(&self, id: NodeId) -> Option<Incarnation> {
+        self.configuration().member(id).unwrap().incarnation
+    }
+
+    pub fn progress(&self, id: NodeId) -> Option<ProgressStatus> {
+        self.cluster.status(1).progress.into_iter().find(|follower| follower.id == id)
+    }
 
     pub fn role(&self) -> Role {
         self.cluster.core(1).role()
