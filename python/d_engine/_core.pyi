@@ -22,7 +22,7 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypedDict, final
 
 from typing_extensions import Buffer, TypeVar
 
-from ._cores import NativeCore, change, committed_index, vote_result
+from ._cores import NativeCore, NativeDriver, change, committed_index, vote_result
 
 __all__ = [
     "Completions",
@@ -31,6 +31,7 @@ __all__ = [
     "GrpcTransport",
     "LocalTransport",
     "NativeCore",
+    "NativeDriver",
     "Node",
     "Receive",
     "__version__",

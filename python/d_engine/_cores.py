@@ -5,6 +5,7 @@ from ._process import native
 _native = native()
 
 NativeCore = _native.NativeCore
+NativeDriver = _native.NativeDriver
 change = _native.change
 committed_index = _native.committed_index
 vote_result = _native.vote_result

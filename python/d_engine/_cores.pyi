@@ -9,7 +9,8 @@ member would send, is dropped by the core, as both cores do with it.
 from collections.abc import Iterable, Mapping
 from typing import Literal, final
 
-from .pure import Change, Configuration, CoreStatus, Effect, Input, Role, Settings, Start
+from .pure import Change, Configuration, CoreStatus, Effect, Input, LogId, Role, Settings, Start
+from .pure.driver import Action, DriverInput, DriverSettings, DriverStart
 
 @final
 class NativeCore:
@@ -67,6 +68,54 @@ class NativeCore:
 
     def matched(self, node: int) -> int | None:
         """On a leader: up to where that follower holds the log."""
+
+@final
+class NativeDriver:
+    """A native core with everything that a node decides around it, for lock step with `d_engine.pure.driver.Driver`. Private.
+
+    Inputs and actions are the records of `d_engine.pure.driver`; waiters are any objects, and come out as they went in. What is said above of bad
+    input, and of threads, holds here too.
+    """
+
+    def __new__(
+        cls, now: int, settings: Settings, start: Start, driver_settings: DriverSettings, driver_start: DriverStart
+    ) -> NativeDriver: ...
+    def handle(self, now: int, wall: int, input: DriverInput) -> list[Action]:  # noqa: A002  # what it is called everywhere
+        """Takes in one thing that happened."""
+
+    def flush(self, now: int, wall: int) -> list[Action]:
+        """Ends a turn: steps what has been collected, then fires what is due."""
+
+    def fail_everything(self) -> list[Action]:
+        """Ends every call that waits in here; for a node that stops without closing its core."""
+
+    def deadline(self) -> int | None:
+        """When `flush` must be called at the latest."""
+
+    def digest(self) -> bytes:
+        """SHA-256 over everything that the driver and its core decide by."""
+
+    def position(self) -> tuple[Role, int, int | None]:
+        """What this node is, its term, and whom it follows."""
+
+    def status(self) -> CoreStatus:
+        """Everything worth showing of its core."""
+
+    @property
+    def applied(self) -> LogId:
+        """The last entry that the state machine has applied."""
+
+    @property
+    def ready(self) -> bool:
+        """A leader is known, and an entry of its term is applied here."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is left to do."""
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait in here."""
 
 def committed_index(acked: Mapping[int, int], voters: Iterable[int], outgoing: Iterable[int] = ()) -> int:
     """The highest index that a quorum of `voters`, and one of `outgoing`, have reached; whoever is not in `acked` has reached 0.

@@ -42,7 +42,7 @@ mod _core {
     #[pymodule_export]
     use crate::completions::Completions;
     #[pymodule_export]
-    use crate::core::{NativeCore, change, committed_index, vote_result};
+    use crate::core::{NativeCore, NativeDriver, change, committed_index, vote_result};
     #[pymodule_export]
     use crate::entries::Entries;
     #[pymodule_export]
@@ -69,6 +69,9 @@ mod _core {
         }
         if cfg!(feature = "abi3t-py315") {
             features.push("abi3t-py315");
+        }
+        if cfg!(feature = "mutants") {
+            features.push("mutants");
         }
         if cfg!(debug_assertions) {
             features.push("debug");

@@ -1,6 +1,6 @@
 //! From the records of Python to what a core takes.
 
-use d_engine_raft::{Input, LogId, Micros};
+use d_engine_raft::{Configuration, Entry, Index, Input, LogId, Micros, NodeId, Term, WallMicros};
 use pyo3::prelude::*;
 
 use super::configuration::LIMIT;
@@ -9,6 +9,15 @@ use super::records::{Given, Place, Record, bounded, number, pair};
 
 /// Where an input stands, for messages.
 const INPUT: Place = Place::new("step", "input");
+
+/// A whole snapshot that came from a leader.
+pub struct SnapshotReceived {
+    pub from: NodeId,
+    pub term: Term,
+    pub last: LogId,
+    pub time: WallMicros,
+    pub configuration: (Index, Configuration),
+}
 
 impl Face {
     /// A moment and what happened then. Nothing of it is taken if any of it is wrong.
@@ -33,14 +42,17 @@ impl Face {
                 changes: self.read_changes(&*given.field(3)?, given.place(3))?,
             },
             Record::PersistFailed => Input::PersistFailed(given.number(1)?),
-            Record::Fetched => self.read_fetched(&given)?,
+            Record::Fetched => Input::Fetched { id: given.number(1)?, entries: self.read_fetched(&given, 2)? },
             Record::ApplyStopped => Input::ApplyStopped,
             Record::SnapshotTaken => Input::SnapshotTaken(self.read_bounded_id(&given, 1)?),
             Record::Purge => Input::Purge { upto: given.bounded(1, LIMIT)? },
-            Record::SnapshotReceived => self.read_snapshot_received(&given)?,
+            Record::SnapshotReceived => {
+                let SnapshotReceived { from, term, last, time, configuration } =
+                    self.read_snapshot_received(&given, 1)?;
+                Input::SnapshotReceived { from, term, last, time, configuration }
+            }
             Record::SnapshotSent => {
-                let delivered = given.maybe(2)?.map(|index| bounded(index, LIMIT, given.place(2))).transpose()?;
-                Input::SnapshotSent { to: given.number(1)?, delivered }
+                Input::SnapshotSent { to: given.number(1)?, delivered: given.maybe_bounded(2, LIMIT)? }
             }
             Record::Unreachable => Input::Unreachable(given.number(1)?),
             Record::Close => Input::Close { handover: given.flag(1)? },
@@ -62,27 +74,29 @@ impl Face {
         Ok(Input::Propose { wall: given.number(1)?, batches })
     }
 
-    fn read_fetched(&mut self, given: &Given<'_, '_>) -> PyResult<Input> {
-        let entries = if given.field(2)?.is_none() { None } else { Some(self.read_entries(given, 2)?) };
-        let in_order = |entries: &Vec<d_engine_raft::Entry>| {
-            entries.first().is_none_or(|first| first.index() < LIMIT)
-                && entries.windows(2).all(|two| two[0].index() + 1 == two[1].index())
-        };
-        if !entries.as_ref().is_none_or(in_order) {
-            return Err(given.place(2).wrong_value("entries follow each other without a gap"));
+    /// The answer to a `Fetch`: entries, if they were still there.
+    pub fn read_fetched(&mut self, given: &Given<'_, '_>, at: usize) -> PyResult<Option<Vec<Entry>>> {
+        if given.field(at)?.is_none() {
+            return Ok(None);
         }
-        Ok(Input::Fetched { id: given.number(1)?, entries })
+        let entries = self.read_entries(given, at)?;
+        let reachable = entries.first().is_none_or(|first| first.index() < LIMIT);
+        if !(reachable && entries.windows(2).all(|two| two[0].index() + 1 == two[1].index())) {
+            return Err(given.place(at).wrong_value("entries follow each other without a gap"));
+        }
+        Ok(Some(entries))
     }
 
-    fn read_snapshot_received(&mut self, given: &Given<'_, '_>) -> PyResult<Input> {
-        let place = given.place(5);
-        let configuration = given.pair(5)?;
+    /// A snapshot that has come, from its `sender` on.
+    pub fn read_snapshot_received(&mut self, given: &Given<'_, '_>, sender: usize) -> PyResult<SnapshotReceived> {
+        let place = given.place(sender + 4);
+        let configuration = given.pair(sender + 4)?;
         let index = bounded(number(&*configuration.get_borrowed_item(0)?, place)?, LIMIT, place)?;
-        Ok(Input::SnapshotReceived {
-            from: given.number(1)?,
-            term: given.bounded(2, LIMIT)?,
-            last: self.read_bounded_id(given, 3)?,
-            time: given.number(4)?,
+        Ok(SnapshotReceived {
+            from: given.number(sender)?,
+            term: given.bounded(sender + 1, LIMIT)?,
+            last: self.read_bounded_id(given, sender + 2)?,
+            time: given.number(sender + 3)?,
             configuration: (index, self.read_configuration(&*configuration.get_borrowed_item(1)?, place)?),
         })
     }

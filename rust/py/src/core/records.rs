@@ -202,19 +202,12 @@ impl<K: Table> Classes<K> {
         let tuple = object.cast::<PyTuple>().ok().filter(|tuple| tuple.len() == shape.fields.len())?;
         Some((kind, Given { tuple, name: shape.name, fields: shape.fields }))
     }
-}
 
-impl Classes<Record> {
     /// A record that must be of that one class.
-    pub fn expect<'a, 'py>(
-        &self,
-        kind: Record,
-        object: &'a Bound<'py, PyAny>,
-        place: Place,
-    ) -> PyResult<Given<'a, 'py>> {
+    pub fn expect<'a, 'py>(&self, kind: K, object: &'a Bound<'py, PyAny>, place: Place) -> PyResult<Given<'a, 'py>> {
         match self.read(object) {
-            Some((found, given)) if found == kind => Ok(given),
-            _ => Err(place.wrong_type(Record::SHAPES[kind.place()].name, object)),
+            Some((found, given)) if found.place() == kind.place() => Ok(given),
+            _ => Err(place.wrong_type(K::SHAPES[kind.place()].name, object)),
         }
     }
 }
@@ -293,6 +286,10 @@ impl<'a, 'py> Given<'a, 'py> {
     pub fn maybe(&self, at: usize) -> PyResult<Option<u64>> {
         let value = self.field(at)?;
         if value.is_none() { Ok(None) } else { number(&value, self.place(at)).map(Some) }
+    }
+
+    pub fn maybe_bounded(&self, at: usize, limit: u64) -> PyResult<Option<u64>> {
+        self.maybe(at)?.map(|value| bounded(value, limit, self.place(at))).transpose()
     }
 
     pub fn flag(&self, at: usize) -> PyResult<bool> {

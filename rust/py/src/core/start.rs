@@ -11,7 +11,7 @@ use super::face::Face;
 use super::records::{Given, Place, Record, bounded, number, pair};
 
 /// Two thousand years: a moment and several of these are still a moment.
-const LONGEST_SPAN: Micros = 1 << 56;
+pub const LONGEST_SPAN: Micros = 1 << 56;
 
 impl Face {
     pub fn read_settings(&self, object: &Bound<'_, PyAny>) -> PyResult<Settings> {
@@ -126,7 +126,7 @@ fn read_runs(given: &Given<'_, '_>, purged: LogId, last: Index) -> PyResult<Vec<
 }
 
 /// What is wrong with the value of a setting has a name of its own; a wrong type is a wrong type.
-fn config_error(py: Python<'_>, error: PyErr) -> PyErr {
+pub fn config_error(py: Python<'_>, error: PyErr) -> PyErr {
     if error.is_instance_of::<PyValueError>(py) {
         Report::new("ConfigError", error.value(py).to_string()).raise(py)
     } else {
