@@ -253,6 +253,10 @@ impl Core {
         if self.storage_stalled || leadership.handed_over && !mutants::on("15-lease-after-handover") {
             return None;
         }
+        if self.has_no_vote() {
+            // The others decide without it, and may know that.
+            return None;
+        }
         let minimum = self.configurations.current().min_election_timeout;
         let span = minimum - minimum.saturating_mul(self.settings.drift_ppm).div_ceil(1_000_000).min(minimum);
         leadership.confirmed_at.map(|sent| sent + span)

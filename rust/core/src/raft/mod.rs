@@ -18,6 +18,7 @@ mod transfer;
 
 use std::collections::BTreeMap;
 
+use crate::configuration::Configuration;
 use crate::configurations::Configurations;
 use crate::durability::Durability;
 use crate::effect::{Effect, Event, Reply};
@@ -159,8 +160,7 @@ impl Core {
         core.configurations.committed(commit);
         core.rank = core.rank_of_priority();
         core.reset_election_timer();
-        if core.alone() {
-            // Nobody can hold a lease against the only voter.
+        if core.nobody_can_lead_else() {
             core.election_at = now;
         } else {
             core.withhold_until = now + core.min_election_timeout();
@@ -300,6 +300,16 @@ impl Core {
     /// Sends what belongs to no term, and so never waits: the newest term may not be durable, and must not show.
     fn send_plain(&mut self, to: NodeId, body: Body) {
         self.send_in(0, to, body, None);
+    }
+
+    /// Whether a lease of before the start is out of the question: this is the only voter by every configuration that may be in
+    /// force, and it has elected nobody else in its term.
+    fn nobody_can_lead_else(&self) -> bool {
+        let sole = |configuration: &Configuration| {
+            configuration.voters().eq([self.id]) && configuration.outgoing.iter().all(|&id| id == self.id)
+        };
+        let own_term = self.hard_state == HardState::default() || self.hard_state.vote == Some(self.id);
+        own_term && self.configurations.in_force().all(sole)
     }
 
     fn alone(&self) -> bool {

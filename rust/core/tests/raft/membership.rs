@@ -245,7 +245,7 @@ fn one_change_at_a_time_and_none_while_the_leader_is_about_to_go() {
     assert_eq!(solo.change(vec![Change::Remove(3)]), Some(Err(ChangeError::Closing)));
 
     let mut solo = Solo::with(&settings(), &seen(1), 4, log_of(&[4]));
-    solo.pass(0);
+    solo.due();
     assert_eq!((solo.role(), solo.commit()), (Role::Leader, 2));
     solo.slow_disk();
     solo.propose(b"x");
