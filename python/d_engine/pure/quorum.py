@@ -35,14 +35,13 @@ def vote_result(votes: Mapping[NodeId, bool], voters: Sequence[NodeId], outgoing
 def _half_committed(acked: Mapping[NodeId, Index], voters: Sequence[NodeId]) -> Index:
     if not voters:
         return INFINITY
-    reached = sorted([acked.get(voter, 0) for voter in voters])
+    reached = sorted([acked.get(voter, 0) for voter in {*voters}])
     # Ascending: from this position on, a quorum stands at or above it.
-    return reached[len(voters) - quorum(len(voters))]
+    return reached[len(reached) - quorum(len(reached))]
 
 
 def _half_vote(votes: Mapping[NodeId, bool], voters: Sequence[NodeId]) -> VoteResult:
-    granted = sum(votes.get(voter) is True for voter in voters)
-    refused = sum(votes.get(voter) is False for voter in voters)
-    if not voters or granted >= quorum(len(voters)):
+    answers = [votes.get(voter) for voter in {*voters}]
+    if not voters or answers.count(True) >= quorum(len(answers)):
         return "won"
-    return "lost" if len(voters) - refused < quorum(len(voters)) else "pending"
+    return "lost" if len(answers) - answers.count(False) < quorum(len(answers)) else "pending"
