@@ -22,6 +22,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--full", action="store_true", help="full counts, as in `make full-process` (also D_ENGINE_FULL=1)"
     )
+    parser.addoption("--rewrite", action="store_true", help="write what protocol scripts print into their files")
     parser.addoption("--seed", type=int, default=None, help="seed of all random choices (also D_ENGINE_SEED)")
 
 

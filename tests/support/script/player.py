@@ -16,6 +16,7 @@ from d_engine.pure import (
     PersistFailed,
     Promote,
     Purge,
+    Receive,
     Remove,
     SnapshotSent,
     Unreachable,
@@ -24,6 +25,9 @@ from support.script import show
 from support.sim.checks import check_equal, check_logs
 from support.sim.cluster import Cluster
 from support.sim.make import MS, configuration, entry, incarnation, member, settings
+
+
+HELD = {"disk": "auto_persist", "machine": "auto_apply", "snapshots": "auto_transfer"}
 
 
 class Player:
@@ -39,14 +43,23 @@ class Player:
         """What these commands print."""
         self.lines = []
         for command in commands:
-            words = shlex.split(command, posix=False)
-            name = words[0].replace("-", "_")
-            method = getattr(self, f"do_{name}", None)
-            if method is None:
-                raise ValueError(f"no such command: {command!r}")
-            self.quiet = name in self.QUIET
-            method(*words[1:])
+            self.command(command)
         return "\n".join(self.lines) or "ok"
+
+    def command(self, command, *, quiet=False):
+        words = shlex.split(command, posix=False)
+        name = words[0].replace("-", "_")
+        method = getattr(self, f"do_{name}", None)
+        if method is None:
+            raise ValueError(f"no such command: {command!r}")
+        self.quiet = quiet or name in self.QUIET
+        method(*words[1:])
+
+    def do_repeat(self, times, *words):
+        """repeat 10 propose 1 x; settle: several commands several times, with replies and events alone."""
+        for _ in range(int(times)):
+            for command in " ".join(words).split(";"):
+                self.command(command.strip(), quiet=True)
 
     QUIET = {"elect", "settle", "advance", "start", "restart", "cluster", "join"}  # noqa: RUF012
 
@@ -149,7 +162,9 @@ class Player:
     # --- requests
 
     def do_propose(self, node, *payloads):
-        self.cluster.propose(int(node), *(payload.strip('"').encode() for payload in payloads))
+        """propose 1 x y: one batch; `#` stands for the number of the request."""
+        number = str(self.cluster.next_id)
+        self.cluster.propose(int(node), *(payload.strip('"').replace("#", number).encode() for payload in payloads))
 
     def do_read(self, node, *how):
         """read 1 [lease]"""
@@ -239,7 +254,8 @@ class Player:
         sender = int(found[1])
         shown = show.read_life(found[4]) if found[4] else self.life(sender)
         body = show.read_body(found[5])
-        self.cluster.hand_over(Message(sender, shown, int(found[2]), int(found[3] or 0), body))
+        message = Message(sender, shown, int(found[2]), int(found[3] or 0), body)
+        self.cluster.step(message.to, Receive(self.cluster.now, self.cluster.now, message))
 
     def life(self, node):
         return self.cluster.nodes[node].incarnation if node in self.cluster.nodes else incarnation(node)
@@ -265,11 +281,11 @@ class Player:
     # --- disks and state machines
 
     def do_hold(self, node, what):
-        """hold 1 disk | hold 1 machine: it does nothing by itself any more."""
-        setattr(self.cluster.nodes[int(node)], "auto_persist" if what == "disk" else "auto_apply", False)
+        """hold 1 disk | machine | snapshots: it does nothing by itself any more, or its snapshots do not arrive."""
+        setattr(self.cluster.nodes[int(node)], HELD[what], False)
 
     def do_release(self, node, what):
-        setattr(self.cluster.nodes[int(node)], "auto_persist" if what == "disk" else "auto_apply", True)
+        setattr(self.cluster.nodes[int(node)], HELD[what], True)
 
     def do_persist(self, node, *how):
         """persist 1 [all]: the oldest job of its disk is done."""

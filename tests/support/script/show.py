@@ -49,7 +49,7 @@ from d_engine.pure import (
 from d_engine.pure.configuration import decode
 from support.sim.make import entry, incarnation
 
-QUIET = {Persist, Send, Apply, Fetch, PurgeLog, Restore, SendSnapshot}  # left out where only the end of a matter counts
+QUIET = {Persist, Send, Apply, Fetch, PurgeLog, Restore}  # left out where only the end of a matter counts
 
 
 def place(at):

@@ -27,7 +27,7 @@ def blocks(text):
             while at < len(lines) and lines[at]:
                 expected.append(lines[at])
                 at += 1
-            found.append(Block("\n".join(head), tuple(commands), "\n".join(expected), begun))
+            found.append(Block("\n".join(head).lstrip("\n"), tuple(commands), "\n".join(expected), begun))
             head, commands = [], []
         elif commands and line and not line.startswith("#"):
             commands.append(line)
@@ -46,6 +46,6 @@ def join(found, tail):
     """The file that consists of these blocks."""
     parts = []
     for block in found:
-        head = f"{block.head}\n" if block.head or parts else ""
-        parts.append(head + "\n".join(block.commands) + f"\n{RULE}\n{block.expected}\n")
-    return "".join(parts).rstrip("\n") + "\n" + (f"{tail}\n" if tail.strip() else "")
+        lines = [block.head] if block.head else []
+        parts.append("\n".join([*lines, *block.commands, RULE, block.expected]))
+    return "\n\n".join([*parts, tail.strip("\n")] if tail.strip() else parts) + "\n"

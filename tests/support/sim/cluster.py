@@ -48,6 +48,7 @@ class Node:
         self.machine = Machine()
         self.auto_persist = True  # whether persists complete by themselves in `settle`
         self.auto_apply = True
+        self.auto_transfer = True  # of snapshots
         self.durable_machine = False  # whether the state machine keeps what it has applied when the node goes down
         self.works = deque()  # Apply and Restore effects
         self.fetches = deque()
@@ -284,7 +285,7 @@ class Cluster:
                 busy |= member.auto_persist and self.persist(node)
                 busy |= member.auto_apply and self.apply(node)
                 busy |= self.answer_fetch(node)
-                busy |= self.transfer_snapshot(node)
+                busy |= member.auto_transfer and self.transfer_snapshot(node)
             if not busy:
                 return
         raise AssertionError("the cluster does not come to rest")
