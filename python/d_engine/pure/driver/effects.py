@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from d_engine.pure import effect as core
 
 from .close import finish
-from .types import Apply, Forwarded, NotLeader, Refused, Unknown
+from .types import Apply, Forwarded, NotLeader, Refused
 
 if TYPE_CHECKING:
     from .driver import Driver
@@ -56,16 +56,16 @@ def _send_snapshot(driver: Driver, _now: int, effect: core.SendSnapshot, out: li
 
 def _proposed(driver: Driver, _now: int, reply: core.Proposed, out: list[Action]) -> None:
     if reply.at.index <= driver.handed:
-        driver.proposals.fail(reply.id, Unknown("applied", reply.at), out)
+        driver.proposals.passed(reply.id, reply.at, out)
     elif driver.apply_stopped:
         driver.proposals.fail(reply.id, "apply_stopped", out)
     else:
         driver.proposals.place(reply.id, reply.at)
 
 
-def _forwarded(driver: Driver, _now: int, reply: core.Forwarded, out: list[Action]) -> None:
+def _forwarded(driver: Driver, now: int, reply: core.Forwarded, out: list[Action]) -> None:
     driver.changes.forwarded(reply.id, reply.to, driver.core.term)
-    entries = driver.proposals.forwarded(reply.id, reply.to, driver.core.term)
+    entries = driver.proposals.forwarded(reply.id, reply.to, driver.core.term, now)
     if entries is not None:
         out.append(Forwarded(reply.to, entries))
 

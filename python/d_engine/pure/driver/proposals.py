@@ -1,4 +1,8 @@
-"""Proposals on their way: held until a leader is known, asked for, placed in the log, handed out with their entries."""
+"""Proposals on their way: held until a leader is known, asked for, placed in the log, handed out with their entries.
+
+What may stand in some log is never asked again, because it could be applied twice, unless it belongs to a session: there the
+session table answers a repetition with the first result. Once it was in doubt it stays so, until it has a result.
+"""
 
 from __future__ import annotations
 
@@ -34,41 +38,52 @@ if TYPE_CHECKING:
 
 
 class Held:
-    """Not stepped yet: certainly not in any log."""
+    """Not stepped yet: not in any log, unless it is in doubt."""
 
-    __slots__ = ("deadline", "draft", "waiter")
+    __slots__ = ("deadline", "doubt", "draft", "waiter")
 
-    def __init__(self, draft: Draft, waiter: object, deadline: int | None) -> None:
+    def __init__(self, draft: Draft, waiter: object, deadline: int | None, doubt: Unknown | None) -> None:
         self.draft = draft
         self.waiter = waiter
         self.deadline = deadline
+        self.doubt = doubt  # why an earlier attempt may stand in a log
 
 
 class Asked:
     """Stepped, and no answer yet."""
 
-    __slots__ = ("copy", "deadline", "entries", "forwarded", "waiter")
+    __slots__ = ("copy", "deadline", "doubt", "entries", "forwarded", "repeat_at", "repeatable", "waiter")
 
-    def __init__(self, copy: Draft | None, entries: int, waiter: object, deadline: int | None) -> None:
-        # Only of what may be passed on: what a leader certainly refused can be asked again.
+    def __init__(self, held: Held, copy: Draft | None, *, repeatable: bool) -> None:
+        # Only of what may be passed on, and of sessions: what a leader certainly refused can be asked again.
         self.copy = copy
-        self.entries = entries
+        self.entries = len(held.draft)
         self.forwarded: tuple[int, int] | None = None  # to whom, and in which term
-        self.waiter = waiter
-        self.deadline = deadline
+        self.waiter = held.waiter
+        self.deadline = held.deadline
+        self.repeatable = repeatable  # it belongs to a session
+        self.repeat_at: int | None = None  # a repeatable one that was passed on is asked again by then
+        self.doubt = held.doubt
 
 
 class Placed:
     """In the log, at the place of its key."""
 
-    __slots__ = ("begun", "deadline", "end", "id", "waiter")
+    __slots__ = ("begun", "copy", "deadline", "doubt", "end", "id", "waiter")
 
-    def __init__(self, request: int, end: int, waiter: object, deadline: int | None) -> None:
+    def __init__(self, request: int, end: int, asked: Asked) -> None:
         self.id = request
         self.end = end
         self.begun = False  # pieces have gone out
-        self.waiter = waiter
-        self.deadline = deadline
+        self.waiter = asked.waiter
+        self.deadline = asked.deadline
+        self.copy = asked.copy if asked.repeatable else None  # only of sessions
+        self.doubt = asked.doubt
+
+    def repeatable(self) -> Draft | None:
+        """A copy that may be asked again: one of which pieces have gone out is seen through as it is."""
+        copy, self.copy = self.copy, None
+        return None if self.begun else _forwardable(copy)
 
 
 # With that many entries under way, what comes is gathered: one batch for what would have been several, in the log, on the
@@ -83,8 +98,13 @@ GATHERED_IDLE: Final = 96
 # or as soon as nothing has come for so long: callers who wait for each other's results all stand here by then.
 GATHER_PAUSE: Final = 250
 
+# A proposal of a session that was passed on, and of which nothing is heard for so long, is asked again.
+REPEAT_SPAN: Final = 2_000_000
+
 # Kinds of entries that a member may propose through another one; only leaders make the other kinds.
 _FORWARDED: Final = ("command", "session")
+# Why something is in doubt, each at its number.
+_DOUBTS: Final = ("timeout", "forwarded", "closed", "restored", "applied")
 
 # Scans for what has expired come at least this far apart.
 SCAN_INTERVAL: Final = 10_000
@@ -130,7 +150,16 @@ class Proposals:
         self.last_came = now
         if deadline is not None and deadline < self.earliest:
             self.earliest = deadline
-        self.held.append(Held(draft, waiter, deadline))
+        self.held.append(Held(draft, waiter, deadline, None))
+
+    def _hold_again(self, draft: Draft, waiter: object, deadline: int | None, doubt: Unknown | None) -> None:
+        """Holds what was under way before: it gathers nothing, and goes before what came later."""
+        if not self.held:
+            self.held_entries = self.gather_until = self.last_came = 0
+        self.held_entries += len(draft)
+        if deadline is not None and deadline < self.earliest:
+            self.earliest = deadline
+        self.held.appendleft(Held(draft, waiter, deadline, doubt))
 
     def _under_way(self, applying: int) -> int:
         return applying + len(self.asked) + len(self.placed)
@@ -147,12 +176,27 @@ class Proposals:
         return min(self.gather_until, self.last_came + GATHER_PAUSE) if idle else self.gather_until
 
     def leader_changed(self, term: int, answer_by: int) -> None:
-        """What was passed on to a leader of the past is not waited for long."""
+        """Another leader: of what the old one was given nothing may be heard any more."""
         self.paused_until = 0
-        for asked in self.asked.values():
-            if asked.forwarded is not None and asked.forwarded[1] < term:
+        late = [(request, one) for request, one in self.asked.items() if one.forwarded and one.forwarded[1] < term]
+        for request, asked in reversed(late):
+            if asked.repeatable:
+                self._ask_again(self.asked.pop(request))
+            else:
                 asked.deadline = _sooner(asked.deadline, answer_by)
                 self.earliest = min(self.earliest, answer_by)
+        for key in [key for key in reversed(self.places) if key[1] < term and self.placed[key].copy is not None]:
+            placed = self.placed[key]
+            draft = placed.repeatable()
+            if draft is not None:
+                self._take(key)
+                self._hold_again(draft, placed.waiter, placed.deadline, Unknown("timeout", LogId(key[1], key[0])))
+
+    def _ask_again(self, asked: Asked) -> None:
+        doubt = asked.doubt if asked.forwarded is None else Unknown("forwarded", asked.forwarded[0])
+        draft = _forwardable(asked.copy)
+        if draft is not None:
+            self._hold_again(draft, asked.waiter, asked.deadline, doubt)
 
     def removed(self, answer_by: int) -> None:
         """This node is no member any more: what it waits for comes soon, if at all."""
@@ -182,32 +226,51 @@ class Proposals:
         while self.held:
             held = self.held.popleft()
             if limit is not None and _bytes(held.draft) > limit:
-                out.append(FailProposal(None, held.waiter, TooLargeToForward(_bytes(held.draft), limit)))
+                failure = _doubtful(held.doubt, TooLargeToForward(_bytes(held.draft), limit))
+                out.append(FailProposal(None, held.waiter, failure))
                 continue
             last_id += 1
-            copy = None if limit is None else held.draft
-            self.asked[last_id] = Asked(copy, len(held.draft), held.waiter, held.deadline)
+            repeatable = all(one.kind == "session" or one.session for one in held.draft)
+            copy = None if limit is None and not repeatable else held.draft
+            self.asked[last_id] = Asked(held, copy, repeatable=repeatable)
             batches.append((last_id, held.draft))
         return last_id, batches
 
-    def forwarded(self, request: int, to: int, term: int) -> int | None:
+    def forwarded(self, request: int, to: int, term: int, now: int) -> int | None:
         """The core has passed it on: how many entries."""
         asked = self.asked.get(request)
         if asked is None:
             return None
         asked.forwarded = (to, term)
+        if asked.repeatable:
+            asked.repeat_at = now + REPEAT_SPAN
+            self.earliest = min(self.earliest, asked.repeat_at)
         return asked.entries
 
     def place(self, request: int, at: LogId) -> None:
         """The leader has given it a place in the log."""
         asked = self.asked.pop(request, None)
         if asked is not None:
-            self._put((at.index, at.term), Placed(request, at.index + asked.entries, asked.waiter, asked.deadline))
+            self._put((at.index, at.term), Placed(request, at.index + asked.entries, asked))
+
+    def passed(self, request: int, at: LogId, out: list[Action]) -> None:
+        """Its place is known too late: that is handed out already."""
+        asked = self.asked.pop(request, None)
+        if asked is None:
+            return
+        if asked.repeatable:
+            self._ask_again(asked)
+        else:
+            out.append(FailProposal(None, asked.waiter, Unknown("applied", at)))
 
     def _put(self, key: tuple[int, int], placed: Placed) -> None:
         if key not in self.placed:
             insort(self.places, key)
         self.placed[key] = placed
+
+    def _take(self, key: tuple[int, int]) -> Placed:
+        del self.places[bisect_left(self.places, key)]
+        return self.placed.pop(key)
 
     def refused(
         self,
@@ -225,13 +288,14 @@ class Proposals:
         if asked is None:
             return
         moving = why in {"not_leader", "transferring"}
-        if asked.copy is not None and moving and not closing and all(one.kind in _FORWARDED for one in asked.copy):
+        draft = _forwardable(asked.copy) if moving and not closing else None
+        if draft is not None:
+            # Long since come: it waits out the pause.
             self.paused_until = again
-            # Long since come: it waits out the pause, and gathers nothing.
-            self.hold(0, 0, asked.copy, asked.waiter, asked.deadline)
+            self._hold_again(draft, asked.waiter, asked.deadline, asked.doubt)
             return
         failure = NotLeader(leader, term) if why == "not_leader" else Refused(why)
-        out.append(FailProposal(None, asked.waiter, failure))
+        out.append(FailProposal(None, asked.waiter, _doubtful(asked.doubt, failure)))
 
     def fail(self, request: int, failure: Failure, out: list[Action]) -> None:
         """Ends one that has no place yet."""
@@ -255,6 +319,11 @@ class Proposals:
             while ours < stop and entries[ours].term == term:
                 ours += 1
             if ours < stop:
+                draft = placed.repeatable()
+                if draft is not None:
+                    doubt = Unknown("applied", LogId(term, index)) if ours > start else placed.doubt
+                    self._hold_again(draft, placed.waiter, placed.deadline, doubt)
+                    continue
                 overwritten = Overwritten(LogId(term, first + ours), entries[ours].term)
                 if ours == start:
                     out.append(_fail(placed, overwritten))
@@ -272,11 +341,20 @@ class Proposals:
         """What a snapshot covers has no result here."""
         behind = bisect_left(self.places, (last.index + 1, 0))
         covered, self.places = self.places[:behind], self.places[behind:]
-        out.extend(_fail(self.placed.pop(key), Unknown("restored", last)) for key in covered)
+        again: list[tuple[Draft, Placed]] = []
+        for placed in [self.placed.pop(key) for key in covered]:
+            draft = placed.repeatable()
+            if draft is None:
+                out.append(_fail(placed, Unknown("restored", last)))
+            else:
+                again.append((draft, placed))
+        # The snapshot's sessions know them.
+        for draft, placed in reversed(again):
+            self._hold_again(draft, placed.waiter, placed.deadline, Unknown("restored", last))
 
     def fail_held(self, failure: Failure, out: list[Action]) -> None:
-        """Fails what certainly stands in no log."""
-        out.extend(FailProposal(None, held.waiter, failure) for held in self.held)
+        """Fails what waits to be asked."""
+        out.extend(FailProposal(None, held.waiter, _doubtful(held.doubt, failure)) for held in self.held)
         self.held.clear()
 
     def fail_placed(self, failure: Failure, out: list[Action]) -> None:
@@ -294,7 +372,7 @@ class Proposals:
         for _ in range(len(self.held)):
             held = self.held.popleft()
             if held.deadline is not None and held.deadline <= now:
-                out.append(FailProposal(None, held.waiter, NotLeader(None, term)))
+                out.append(FailProposal(None, held.waiter, _doubtful(held.doubt, NotLeader(None, term))))
             else:
                 self.held.append(held)
         for request, asked in list(self.asked.items()):
@@ -302,32 +380,52 @@ class Proposals:
                 del self.asked[request]
                 why = Unknown("closed", None) if asked.forwarded is None else Unknown("forwarded", asked.forwarded[0])
                 out.append(FailProposal(None, asked.waiter, why))
+        silent = [request for request, asked in self.asked.items() if _is_due(asked.repeat_at, now)]
+        for request in reversed(silent):
+            self._ask_again(self.asked.pop(request))
         late = [key for key in self.places if _is_due(self.placed[key].deadline, now)]
         if late:
             out.extend(_fail(self.placed.pop(key), Unknown("timeout", LogId(key[1], key[0]))) for key in late)
             self.places = sorted(self.placed)
         waiting = (self.held, self.asked.values(), self.placed.values())
         following = [one.deadline for calls in waiting for one in calls if one.deadline is not None]
+        following += [asked.repeat_at for asked in self.asked.values() if asked.repeat_at is not None]
         self.earliest = max(min(following), now + SCAN_INTERVAL) if following else NEVER
 
     def numbers(self) -> list[int]:
         """For the digest."""
         found = [len(self.held)]
         for held in self.held:
-            found += [len(held.draft), _bytes(held.draft), *option(held.deadline)]
+            found += [len(held.draft), _bytes(held.draft), *option(held.deadline), _number(held.doubt)]
         found += [self.held_entries, self.gather_until, self.last_came, len(self.asked)]
         for request, asked in self.asked.items():
             found += [request, asked.copy is not None, asked.entries]
             found += [*forwarding(asked.forwarded), *option(asked.deadline)]
+            found += [asked.repeatable, *option(asked.repeat_at), _number(asked.doubt)]
         found.append(len(self.places))
         for key in self.places:
             placed = self.placed[key]
             found += [*key, placed.id, placed.end, placed.begun, *option(placed.deadline)]
+            found += [placed.copy is not None, _number(placed.doubt)]
         return [*found, self.paused_until, self.earliest]
 
 
 def _bytes(draft: Draft) -> int:
     return sum(size(one) for one in draft)
+
+
+def _forwardable(copy: Draft | None) -> Draft | None:
+    """What may be asked again through another member, if a copy was kept."""
+    return copy if copy is not None and all(one.kind in _FORWARDED for one in copy) else None
+
+
+def _doubtful(doubt: Unknown | None, failure: Failure) -> Failure:
+    """What was in doubt before is not certain again by a later refusal."""
+    return failure if doubt is None or failure == "apply_stopped" else doubt
+
+
+def _number(doubt: Unknown | None) -> int:
+    return 0 if doubt is None else 1 + _DOUBTS.index(doubt.why)
 
 
 def _fail(placed: Placed, failure: Failure) -> FailProposal:

@@ -6,7 +6,7 @@
 use d_engine_raft::{LogId, NodeId, Term};
 
 use super::Driver;
-use super::types::{Calls, Raft};
+use super::types::{Calls, Raft, Unknown};
 
 /// State on its way to a hash. Each part of a driver writes itself: a field that is added is added there.
 #[derive(Default)]
@@ -44,6 +44,18 @@ impl Digest {
             self.number(node);
             self.number(term);
         }
+    }
+
+    /// Why something is in doubt, by number.
+    pub(super) fn doubt(&mut self, why: Option<Unknown>) {
+        self.number(match why {
+            None => 0,
+            Some(Unknown::Timeout(_)) => 1,
+            Some(Unknown::Forwarded(_)) => 2,
+            Some(Unknown::Closed) => 3,
+            Some(Unknown::Restored(_)) => 4,
+            Some(Unknown::Applied(_)) => 5,
+        });
     }
 
     pub(super) fn list<T>(&mut self, items: impl ExactSizeIterator<Item = T>, mut each: impl FnMut(&mut Self, T)) {

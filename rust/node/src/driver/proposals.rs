@@ -439,6 +439,7 @@ impl<P> Proposals<P> {
             out.size(held.draft.len());
             out.size(held.draft.size());
             out.maybe(held.deadline);
+            out.doubt(held.doubt);
         });
         out.size(self.held_entries);
         out.number(self.gather_until);
@@ -449,6 +450,9 @@ impl<P> Proposals<P> {
             out.size(asked.entries);
             out.forwarded(asked.forwarded);
             out.maybe(asked.deadline);
+            out.flag(asked.repeatable);
+            out.maybe(asked.repeat_at);
+            out.doubt(asked.doubt);
         });
         out.list(self.placed.iter(), |out, (&(index, term), placed)| {
             out.number(index);
@@ -457,6 +461,8 @@ impl<P> Proposals<P> {
             out.number(placed.end);
             out.flag(placed.begun);
             out.maybe(placed.deadline);
+            out.flag(placed.copy.is_some());
+            out.doubt(placed.doubt);
         });
         out.number(self.paused_until);
         out.number(self.earliest);
