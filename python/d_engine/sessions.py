@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -225,7 +225,7 @@ def run(attempt: Attempt | Single, call: Callable[[Any, SessionPlace], T]) -> T:
 
 
 @contextmanager
-def ended(attempt: Attempt | Single) -> Iterator[None]:
+def ended(attempt: Attempt | Single) -> Generator[None]:
     """For calls that answer later: notes an error that comes at once."""
     try:
         yield

@@ -29,8 +29,8 @@ TREE = {
     "WrongNodeError": ("DEngineError", None),
     "WipedMemberError": ("DEngineError", None),
     "InvalidMessageError": ("DEngineError", None),
-    "SessionExpiredError": ("NotAcceptedError", None),
-    "ResultLostError": ("DEngineError", None),
+    "SessionExpiredError": ("ProposalError", None),
+    "ResultLostError": ("ProposalError", None),
     "CompactedError": ("DEngineError", None),
 }
 RETRYABLE = {"NotAcceptedError", "NotLeaderError", "OverloadedError", "DeadlineError", "DirectoryLockedError"}

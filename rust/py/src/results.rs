@@ -111,7 +111,7 @@ fn put_length(length: usize, out: &mut Vec<u8>) {
 }
 
 fn put_bytes(tag: u8, bytes: &[u8], out: &mut Vec<u8>) -> bool {
-    if bytes.len() > MAX_BYTES {
+    if out.len() + bytes.len() >= MAX_BYTES {
         return false;
     }
     out.push(tag);
@@ -129,7 +129,7 @@ fn put_int(value: &Bound<'_, PyInt>, out: &mut Vec<u8>) -> PyResult<bool> {
         return Ok(true);
     }
     let length = value.call_method0("bit_length")?.extract::<usize>()? / 8 + 1;
-    if length > MAX_BYTES {
+    if out.len() + length >= MAX_BYTES {
         return Ok(false);
     }
     let options = PyDict::new(value.py());
