@@ -91,6 +91,8 @@ class Two:
                     self.handle(d.Applied(LogId(entries[-1].term, entries[-1].index), 100))
                 case d.TakeSnapshot():
                     self.handle(d.SnapshotTaken(self.native.applied))
+                case _:
+                    pass
 
     def of(self, kind):
         return [action for action in self.out if type(action) is kind]

@@ -13,7 +13,9 @@ use super::records::{Place, number};
 
 static REFUSED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-/// The highest index that a quorum of each half has reached.
+/// The highest index that a quorum of `voters`, and one of `outgoing`, have reached; whoever is not in `acked` has reached 0.
+///
+/// An empty set constrains nothing: without any voters it is 2**64 - 1.
 #[pyfunction]
 #[pyo3(signature = (acked, voters, outgoing = None), text_signature = "(acked, voters, outgoing=())")]
 pub fn committed_index(
@@ -27,7 +29,9 @@ pub fn committed_index(
     Ok(quorum::committed_index(|id| acked.get(&id).copied().unwrap_or_default(), &voters, &outgoing))
 }
 
-/// Who has won an election.
+/// Whether a quorum of `voters`, and one of `outgoing`, have granted their votes: "won", "lost" or "pending".
+///
+/// Whoever is not in `votes` has not voted yet. An empty set is won.
 #[expect(clippy::similar_names, reason = "votes are given by voters")]
 #[pyfunction]
 #[pyo3(signature = (votes, voters, outgoing = None), text_signature = "(votes, voters, outgoing=())")]
@@ -48,7 +52,9 @@ pub fn vote_result(
     })
 }
 
-/// The configurations that a change goes through.
+/// The configurations that `current` goes through: one, or the joint one and the one after it.
+///
+/// Raises `ChangeRefusedError` where the changes do not fit each other or the configuration.
 #[pyfunction]
 pub fn change<'py>(
     py: Python<'py>,
