@@ -20,6 +20,7 @@ mod priority;
 mod promotion;
 mod quorum;
 mod random;
+mod random_members;
 mod reads;
 mod removal;
 mod replication;

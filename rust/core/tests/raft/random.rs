@@ -1,18 +1,22 @@
-//! Random schedules: messages lost, doubled and late, crashes that forget what was not synced, partitions, slow disks,
-//! snapshots and purges. What must hold is checked after every step (`common/checks.rs`).
+//! Random schedules: messages lost, doubled and late, crashes that forget what was not synced, partitions, slow disks, clocks that
+//! drift, snapshots and purges, and (`random_members.rs`) members that come, go and lose their disks. What must hold is checked after every step (`common/checks.rs`).
 //!
 //! `D_ENGINE_SEED=n` runs that seed alone; `D_ENGINE_FULL=1` runs a hundred times as many.
 
-use crate::common::{Cluster, ELECTION, MS, seen, settings, unseen};
-use d_engine_raft::{Body, Core, Input, NodeId, Reply, Settings, SplitMix64};
+use crate::common::{Cluster, ELECTION, MS, Node, seen, settings, unseen};
+use d_engine_raft::{Body, Core, Event, Input, NodeId, Reply, Settings, SplitMix64};
 
-struct Chaos {
-    random: SplitMix64,
-    cluster: Cluster,
+pub struct Chaos {
+    pub random: SplitMix64,
+    pub cluster: Cluster,
+    /// Whether members come and go.
+    pub reshaping: bool,
     /// Of a hundred messages: lost, doubled, late.
     rates: (u64, u64, u64),
     proposals: u64,
     acknowledged: Vec<(NodeId, u64)>,
+    /// Disks that were lost.
+    pub wiped: usize,
 }
 
 /// Tells the seed of a run that fails.
@@ -27,16 +31,33 @@ impl Drop for Seed {
 }
 
 impl Chaos {
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, reshaping: bool) -> Self {
         let mut random = SplitMix64::new(seed);
-        let nodes = if random.between(0, 2) == 0 { 5 } else { 3 };
+        let nodes = match random.between(0, 5) {
+            0 | 1 => 5,
+            2 if reshaping => 2,
+            _ => 3,
+        };
         let settings = limits(&mut random);
-        let initial = if random.between(0, 3) == 0 { unseen(nodes) } else { seen(nodes) };
+        // Who joins learns the configuration from the log, where it stands once its members were seen.
+        let initial = if reshaping || random.between(0, 3) == 0 { unseen(nodes) } else { seen(nodes) };
         let mut cluster = Cluster::with(nodes, &settings, &initial, seed);
+        if reshaping {
+            for id in nodes + 1..=nodes + 3 {
+                cluster.join(id);
+            }
+        }
+        if reshaping {
+            // It forms first, for as long as nobody is known nobody can be changed.
+            cluster.advance(4 * ELECTION.1);
+        }
         for node in cluster.nodes.values_mut() {
             node.auto_persist = false;
             node.auto_apply = false;
             node.durable_machine = random.between(0, 2) == 0;
+            // Any two of them drift apart by no more than the settings allow.
+            let half = settings.drift_ppm / 2;
+            node.drift = i128::from(random.between(0, 2 * half)) - i128::from(half);
         }
         let rates = match random.between(0, 3) {
             0 => (0, 0, 0),
@@ -44,18 +65,21 @@ impl Chaos {
             2 => (10, 10, 30),
             _ => (0, 20, 60),
         };
-        Self { random, cluster, rates, proposals: 0, acknowledged: Vec::new() }
+        Self { random, cluster, reshaping, rates, proposals: 0, acknowledged: Vec::new(), wiped: 0 }
     }
 
-    fn any(&mut self) -> NodeId {
+    pub fn any(&mut self) -> NodeId {
         self.random.between(1, self.cluster.nodes.len() as u64)
     }
 
-    fn chance(&mut self, percent: u64) -> bool {
+    pub fn chance(&mut self, percent: u64) -> bool {
         self.random.between(1, 100) <= percent
     }
 
     fn act(&mut self) {
+        if self.reshaping && self.chance(4) {
+            return self.reshape();
+        }
         match self.random.between(0, 999) {
             0..400 => self.deliver(),
             400..520 => {
@@ -68,7 +92,11 @@ impl Chaos {
             800..850 => {
                 let id = self.any();
                 if self.cluster.nodes[&id].core.is_some() {
-                    self.cluster.read(id);
+                    if self.chance(50) {
+                        self.cluster.lease_read(id)
+                    } else {
+                        self.cluster.read(id)
+                    };
                 }
             }
             850..870 => self.snapshot(),
@@ -76,7 +104,8 @@ impl Chaos {
             890..900 => self.network(),
             900..905 => {
                 let (id, to) = (self.any(), self.any());
-                self.cluster.step(id, Input::Transfer { id: 900, to: Some(to) });
+                let to = self.chance(70).then_some(to);
+                self.cluster.transfer(id, to);
             }
             905..908 => self.trouble(),
             908..915 => {
@@ -124,7 +153,7 @@ impl Chaos {
             if self.chance(late) { usize::try_from(self.random.between(0, waiting as u64 - 1)).unwrap() } else { 0 };
         let message = self.cluster.wire.remove(at).unwrap();
         // A proposal that comes twice is two proposals: transports do not double it.
-        if self.chance(doubled) && !matches!(message.body, Body::Propose { .. }) {
+        if self.chance(doubled) && !matches!(message.body, Body::Propose { .. } | Body::Change { .. }) {
             self.cluster.wire.push_back(message.clone());
         }
         if !self.chance(lost) {
@@ -148,13 +177,13 @@ impl Chaos {
 
     fn clock(&mut self) {
         if self.chance(40) {
-            let deadlines = self.cluster.nodes.values().filter_map(|node| node.core.as_ref()?.deadline());
+            let deadlines = self.cluster.nodes.values().filter_map(Node::deadline);
             self.cluster.now = deadlines.min().map_or(self.cluster.now, |at| at.max(self.cluster.now));
         } else {
             self.cluster.now += self.random.between(0, 30 * MS);
         }
         for id in self.cluster.ids() {
-            let due = self.cluster.nodes[&id].core.as_ref().and_then(Core::deadline);
+            let due = self.cluster.nodes[&id].deadline();
             if due.is_some_and(|at| at <= self.cluster.now) && self.chance(70) {
                 self.cluster.time(id);
             }
@@ -220,7 +249,7 @@ impl Chaos {
     }
 
     /// Everything works again: a leader is found, a write goes through, and all hold the same.
-    fn heal(&mut self) {
+    pub fn heal(&mut self) {
         self.cluster.heal();
         self.revive();
         // A close that waited for a successor ends in this time.
@@ -239,7 +268,7 @@ impl Chaos {
     }
 
     /// Everybody runs, with a disk and a state machine that work.
-    fn revive(&mut self) {
+    pub fn revive(&mut self) {
         for id in self.cluster.ids() {
             let node = self.cluster.node(id);
             (node.auto_persist, node.auto_apply) = (true, true);
@@ -254,7 +283,7 @@ impl Chaos {
     }
 
     /// What was placed in the log and applied there in that term is what everybody has applied.
-    fn kept(&self) {
+    pub fn kept(&self) {
         for &(id, request) in &self.acknowledged {
             let Some(at) = self.cluster.placed(id, request) else { continue };
             let entry = self.cluster.checks.applied.get(&at.index);
@@ -279,43 +308,67 @@ fn limits(random: &mut SplitMix64) -> Settings {
     settings
 }
 
-fn run(seed: u64, steps: u64) -> (u64, usize, usize) {
+/// What happened in schedules: a run in which nothing does proves nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub schedules: usize,
+    pub terms: usize,
+    pub writes: usize,
+    pub reads: usize,
+    pub changes: usize,
+    pub joint: usize,
+    pub wiped: usize,
+    /// Nobody could be elected in the end: too many had lost their disks, or had left.
+    pub dead: usize,
+}
+
+fn run(seed: u64, steps: u64, reshaping: bool, tally: &mut Tally) {
     let tell = Seed(seed);
-    let mut chaos = Chaos::new(seed);
+    let mut chaos = Chaos::new(seed, reshaping);
     for step in 0..steps {
         chaos.act();
         if step % 64 == 0 {
             chaos.cluster.check_logs();
         }
     }
-    chaos.heal();
-    let checks = &chaos.cluster.checks;
-    let placed = chaos.cluster.nodes.values().flat_map(|node| &node.replies);
-    let placed = placed.filter(|reply| matches!(reply, Reply::Proposed { .. })).count();
+    if reshaping {
+        tally.dead += usize::from(!chaos.heal_members());
+    } else {
+        chaos.heal();
+    }
+    tally.schedules += 1;
+    tally.terms += chaos.cluster.checks.leaders.len();
+    tally.reads += chaos.cluster.checks.answered;
+    tally.wiped += chaos.wiped;
+    for reply in chaos.cluster.nodes.values().flat_map(|node| &node.replies) {
+        tally.writes += usize::from(matches!(reply, Reply::Proposed { .. }));
+        tally.changes += usize::from(matches!(reply, Reply::Changing { .. }));
+    }
+    let joint = |event: &&Event| matches!(event, Event::Configured { configuration, .. } if configuration.is_joint());
+    tally.joint += chaos.cluster.nodes.values().map(|node| node.events.iter().filter(joint).count()).sum::<usize>();
     drop(tell);
-    (checks.leaders.len() as u64, placed, checks.answered)
+}
+
+/// Many of them, or the one that `D_ENGINE_SEED` names.
+pub fn run_all(few: u64, steps: u64, reshaping: bool) -> Tally {
+    let mut tally = Tally::default();
+    let one = std::env::var("D_ENGINE_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
+    if let Some(seed) = one {
+        run(seed, steps, reshaping, &mut tally);
+        return tally;
+    }
+    let seeds = if std::env::var("D_ENGINE_FULL").is_ok_and(|full| full == "1") { 100 * few } else { few };
+    for seed in 0..seeds {
+        run(seed, steps, reshaping, &mut tally);
+    }
+    println!("{tally:?}");
+    assert!(tally.terms > 2 * tally.schedules, "{tally:?}");
+    assert!(tally.writes > 10 * tally.schedules, "{tally:?}");
+    assert!(tally.reads > 5 * tally.schedules, "{tally:?}");
+    tally
 }
 
 #[test]
 fn nothing_breaks_under_random_schedules() {
-    let one = std::env::var("D_ENGINE_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-    if let Some(seed) = one {
-        run(seed, 800);
-        return;
-    }
-    let seeds = if std::env::var("D_ENGINE_FULL").is_ok_and(|full| full == "1") { 200_000 } else { 2_000 };
-    let (mut terms, mut writes, mut reads) = (0, 0, 0);
-    for seed in 0..seeds {
-        let (led, placed, answered) = run(seed, 800);
-        terms += led;
-        writes += placed;
-        reads += answered;
-    }
-    println!("{seeds} schedules: {terms} terms led, {writes} writes placed, {reads} reads answered");
-    // A run in which nothing happens proves nothing.
-    assert!(
-        terms > 2 * seeds
-            && writes > 10 * usize::try_from(seeds).unwrap()
-            && reads > 5 * usize::try_from(seeds).unwrap()
-    );
+    run_all(2_000, 800, false);
 }

@@ -39,6 +39,8 @@ pub struct Node {
     pub replies: Vec<Reply>,
     pub events: Vec<Event>,
     pub starts: u64,
+    /// How many parts per million its clock runs too fast.
+    pub drift: i128,
     /// It has said that it is closed, or its storage has failed.
     pub over: bool,
 }
@@ -61,8 +63,35 @@ impl Node {
             replies: Vec::new(),
             events: Vec::new(),
             starts: 0,
+            drift: 0,
             over: false,
         }
+    }
+}
+
+/// Where clocks that drift agree.
+const EPOCH: i128 = 1_000_000;
+const MILLION: i128 = 1_000_000;
+
+impl Node {
+    /// What its clock shows at that moment.
+    pub fn clock(&self, now: Micros) -> Micros {
+        let now = i128::from(now);
+        u64::try_from(now + (now - EPOCH) * self.drift / MILLION).unwrap()
+    }
+
+    /// The first moment at which its clock shows that.
+    pub fn moment(&self, shown: Micros) -> Micros {
+        let mut now = EPOCH + (i128::from(shown) - EPOCH) * MILLION / (MILLION + self.drift) - 2;
+        while self.clock(u64::try_from(now).unwrap()) < shown {
+            now += 1;
+        }
+        u64::try_from(now).unwrap()
+    }
+
+    /// When its core must be stepped at the latest.
+    pub fn deadline(&self) -> Option<Micros> {
+        self.core.as_ref().and_then(Core::deadline).map(|at| self.moment(at))
     }
 }
 
@@ -161,7 +190,7 @@ impl Cluster {
             node.machine = restored;
         }
         start.applied = node.machine.applied.index;
-        node.core = Some(Core::new(now, node.settings.clone(), start));
+        node.core = Some(Core::new(node.clock(now), node.settings.clone(), start));
         self.checks.restarted(id);
         self.step(id, Input::Time { wall: now });
     }
@@ -188,6 +217,7 @@ impl Cluster {
         let node = self.node(id);
         let initial = node.disk.initial.clone();
         node.disk = Disk::new(initial);
+        node.machine = Machine::default();
         node.incarnation = Incarnation(node.incarnation.0 + 1);
     }
 
@@ -202,8 +232,8 @@ impl Cluster {
     // --- steps
 
     pub fn step(&mut self, id: NodeId, input: Input) {
-        let now = self.now;
         let node = self.nodes.get_mut(&id).unwrap();
+        let now = node.clock(self.now);
         let Some(core) = &mut node.core else { return };
         let mut effects = Vec::new();
         core.step(now, input, &mut effects);
@@ -373,11 +403,11 @@ impl Cluster {
         let end = self.now + span;
         loop {
             self.settle();
-            let next = self.nodes.values().filter_map(|node| node.core.as_ref()?.deadline()).min();
+            let next = self.nodes.values().filter_map(Node::deadline).min();
             let Some(next) = next.filter(|&next| next <= end) else { break };
             self.now = self.now.max(next);
             for id in self.ids() {
-                if self.nodes[&id].core.as_ref().and_then(Core::deadline).is_some_and(|at| at <= self.now) {
+                if self.nodes[&id].deadline().is_some_and(|at| at <= self.now) {
                     self.time(id);
                 }
             }
@@ -392,7 +422,7 @@ impl Cluster {
 
     /// Moves the clock to that node's deadline and fires nobody else's timers.
     pub fn due(&mut self, id: NodeId) {
-        let deadline = self.core(id).deadline().expect("a deadline");
+        let deadline = self.nodes[&id].deadline().expect("a deadline");
         self.now = self.now.max(deadline);
         self.time(id);
     }

@@ -7,7 +7,7 @@ pub mod make;
 pub mod requests;
 pub mod solo;
 
-pub use cluster::{Cluster, Work};
+pub use cluster::{Cluster, Node, Work};
 pub use disk::{Job, Machine, Snapshot};
 pub use make::*;
 pub use solo::{Solo, kinds};
