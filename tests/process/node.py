@@ -16,7 +16,17 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, BinaryIO
 
-from d_engine import Config, DEngineError, FileStorage, NotAcceptedError, Raft, SQLiteStorage, StateMachine
+from d_engine import (
+    Config,
+    DEngineError,
+    FileStorage,
+    NotAcceptedError,
+    Raft,
+    ResultLostError,
+    SessionPlace,
+    SQLiteStorage,
+    StateMachine,
+)
 from d_engine.demo.lines import LineServer
 
 PADDING = b"." * 200
@@ -148,9 +158,11 @@ class Node:
         answer({"metrics": counters})
 
     def propose(self, request, answer) -> None:
-        """Each number is an entry of its own. The answer has {number: index} of the acknowledged ones, and the others."""
+        """Each number is an entry of its own. The answer has {number: index} of the acknowledged ones, and the others. With `session`
+        (and `ack_below`) the numbers are those of proposals in it, too."""
         numbers: list[int] = request["numbers"]
-        outcome: dict[str, Any] = {"acknowledged": {}, "unknown": [], "refused": [], "errors": []}
+        session: int | None = request.get("session")
+        outcome: dict[str, Any] = {"acknowledged": {}, "unknown": [], "refused": [], "lost": [], "errors": []}
         left = len(numbers)
         lock = threading.Lock()
 
@@ -161,7 +173,9 @@ class Node:
                 if error is None:
                     outcome["acknowledged"][number] = future.result()
                 else:
-                    outcome["refused" if isinstance(error, NotAcceptedError) else "unknown"].append(number)
+                    kinds = {NotAcceptedError: "refused", ResultLostError: "lost"}
+                    kind = next((kind for cls, kind in kinds.items() if isinstance(error, cls)), "unknown")
+                    outcome[kind].append(number)
                     if len(outcome["errors"]) < 3:
                         outcome["errors"].append(f"{type(error).__name__}: {error}")
                 left -= 1
@@ -174,12 +188,24 @@ class Node:
         for number in numbers:
             with self._lock:
                 self.in_flight += 1
+            place = None if session is None else SessionPlace(session, number, request["ack_below"])
             try:
-                future = self.raft.submit(b"%d:%b" % (number, PADDING))
+                future = self.raft.submit(b"%d:%b" % (number, PADDING), session=place)
             except DEngineError as error:
                 future = Future()
                 future.set_exception(error)
             future.add_done_callback(partial(settle, number))
+
+    def session(self, request, answer) -> None:
+        """Opens a session, on a thread of its own."""
+
+        def run() -> None:
+            try:
+                answer({"session": self.raft.session(timeout=request["within"]).id})
+            except DEngineError as error:
+                answer({"session": None, "error": str(error)})
+
+        threading.Thread(target=run, daemon=True).start()
 
     def sleep(self, request, answer) -> None:
         """Proposes the entry that puts nodes to sleep in apply; answered at once."""
@@ -263,6 +289,7 @@ def main() -> None:
         "status",
         "metrics",
         "propose",
+        "session",
         "sleep",
         "sleep_storage",
         "storage_slept",
