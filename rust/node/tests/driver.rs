@@ -164,8 +164,10 @@ fn class_38_a_forward_is_sent_once_and_a_certain_refusal_is_asked_again() {
     world.prepare(vec![Effect::Reply(Reply::Forwarded { id: 2, to: 3 })]);
     world.flush();
     assert_eq!(world.inputs(), ["propose [(2, 2)]"]);
-    // Another leader comes, and no answer: it may stand in a log, so nobody asks again.
-    world.change_leader(Some(2));
+    // Another leader comes, in a later term, and no answer: it may stand in a log, so nobody asks again.
+    world.script.0.borrow_mut().term = 4;
+    world.feed(vec![Effect::Event(Event::Changed { role: Role::Follower, term: 4, leader: Some(2) })]);
+    drop(world.inputs());
     world.flush();
     assert_eq!(world.inputs(), [""; 0]);
     world.now += 5_000;

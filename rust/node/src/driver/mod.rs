@@ -18,7 +18,7 @@ mod types;
 
 use std::collections::BTreeMap;
 
-use d_engine_raft::{Effect, Index, Input, LogId, Micros, NodeId, RequestId, Role, Term, WallMicros};
+use d_engine_raft::{Effect, Index, Input, LogId, Micros, NodeId, RequestId, Role, Term, WallMicros, mutants};
 
 use changes::Changes;
 use close::Closing;
@@ -223,7 +223,9 @@ impl<C: Raft, K: Calls> Driver<C, K> {
     }
 
     fn next_id(&mut self) -> RequestId {
-        self.last_id += 1;
+        if !mutants::on("13-same-id") || self.last_id == 0 {
+            self.last_id += 1;
+        }
         self.last_id
     }
 
@@ -309,7 +311,9 @@ impl<C: Raft, K: Calls> Driver<C, K> {
 
     fn stop_applying(&mut self, now: Micros, out: &mut Vec<Action<K>>) {
         self.apply_stopped = true;
-        self.proposals.fail_placed(&Failure::ApplyStopped, out);
+        if !mutants::on("41-waiters-forgotten") {
+            self.proposals.fail_placed(&Failure::ApplyStopped, out);
+        }
         self.policy.fail_waiting(&Failure::ApplyStopped, out);
         self.changes.fail_placed(&Failure::ApplyStopped, out);
         // The apply thread knows how far it came, and answers each by that.
