@@ -180,8 +180,7 @@ class Core:
         # How many preferences of possible leaders are above its own: it waits longer before it campaigns.
         self.rank = election.rank_of_priority(self)
         election.reset_election_timer(self)
-        if self.alone():
-            # Nobody can hold a lease against the only voter.
+        if self._nobody_can_lead_else():
             self.election_at = now
         else:
             self.withhold_until = now + election.min_election_timeout(self)
@@ -249,6 +248,15 @@ class Core:
             self.shown = shown
             effects = [*effects, Changed(*shown)]
         return effects
+
+    def _nobody_can_lead_else(self) -> bool:
+        """Whether a lease of before the start is out of the question: this is the only voter by every configuration that may be in force, and it has
+        elected nobody else in its term."""
+        own_term = self.vote == self.id or (self.term == 0 and self.vote is None)
+        return own_term and all(
+            one.voters() == (self.id,) and all(node == self.id for node in one.outgoing)
+            for one in self.configurations.in_force()
+        )
 
     # What the rules share.
 

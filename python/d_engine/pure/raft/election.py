@@ -9,7 +9,7 @@ from d_engine.pure.message import Message, PreVote, PreVoteReply, Vote, VoteRepl
 from d_engine.pure.quorum import VoteResult, vote_result
 from d_engine.pure.types import U64, Micros, NodeId
 
-from . import leader, terms
+from . import leader, membership, terms
 
 if TYPE_CHECKING:
     from . import Core
@@ -193,6 +193,9 @@ def lease_until(core: Core) -> Micros | None:
     """Until when this leader may answer reads by its lease (thesis 6.4.1); `None` if it has none."""
     leadership = core.leadership
     if leadership is None or core.storage_stalled or leadership.handed_over or leadership.confirmed_at is None:
+        return None
+    if membership.has_no_vote(core):
+        # The others decide without it, and may know that.
         return None
     minimum = core.configurations.current.min_election_timeout
     drift = -(-min(minimum * core.settings.drift_ppm, U64) // 1_000_000)
