@@ -107,6 +107,11 @@ def test_pyright_refuses_what_is_wrong(tmp_path):
 @pytest.mark.slow
 def test_the_stub_tells_what_the_native_module_has():
     done = run(
-        "mypy.stubtest", "d_engine._core", "--concise", "--mypy-config-file", str(ROOT / "tools" / "stubtest.ini")
+        "mypy.stubtest",
+        "d_engine._core",
+        "d_engine._cores",
+        "--concise",
+        "--mypy-config-file",
+        str(ROOT / "tools" / "stubtest.ini"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
