@@ -35,6 +35,24 @@ fn class_25_a_voter_that_never_comes_freezes_nothing() {
 }
 
 #[test]
+fn class_25_who_left_in_a_joint_phase_is_waited_for_by_nobody() {
+    let mut cluster = Cluster::settled(4);
+    cluster.change(1, vec![Change::Remove(3), Change::Remove(4)]);
+    cluster.advance(2 * HEARTBEAT);
+    assert_eq!(cluster.voters(1), [1, 2]);
+    assert_eq!(cluster.status(1).configuration.members.len(), 2);
+    cluster.crash(3, 0);
+    cluster.crash(4, 0);
+    let write = cluster.propose(1, b"of two");
+    cluster.advance(HEARTBEAT);
+    assert!(cluster.core(1).commit() >= cluster.placed(1, write).unwrap().index);
+    cluster.restart(1);
+    cluster.restart(2);
+    cluster.advance(8 * ELECTION.1);
+    assert!(cluster.leader().is_some());
+}
+
+#[test]
 fn an_unrecorded_voter_neither_elects_nor_commits_until_it_is_recorded() {
     let mut cluster = Cluster::settled(3);
     cluster.change(1, vec![Change::Add(member(4))]);

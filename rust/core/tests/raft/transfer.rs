@@ -51,6 +51,21 @@ fn class_18_a_target_that_lags_is_caught_up_first_and_writes_wait_outside() {
 }
 
 #[test]
+fn class_18_who_hears_the_old_leader_votes_for_its_successor() {
+    // redpanda #2606: with votes withheld a transfer waits for an election timeout, in which nobody leads.
+    let mut solo = Solo::new(3, 4, log_of(&[4]));
+    solo.hear(2, 4, Body::Heartbeat { round: 1, commit: 0 });
+    let sent = solo.hear(3, 5, Body::Vote { last: solo.last(), transfer: true });
+    assert!(matches!(sent[0].body, Body::VoteReply { granted: true }));
+    // So a leader that is lost in that moment is not missed.
+    let mut cluster = Cluster::settled(3);
+    cluster.transfer(1, Some(2));
+    cluster.crash(1, 0);
+    cluster.settle();
+    assert_eq!(cluster.leader(), Some(2));
+}
+
+#[test]
 fn class_18_leadership_goes_to_voters_only() {
     // hashicorp #398.
     let mut configuration = seen(4);
