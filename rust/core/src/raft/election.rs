@@ -14,7 +14,7 @@ const HIGHEST_RANK: usize = 3;
 impl Core {
     pub(super) fn reset_election_timer(&mut self) {
         let (low, high) = self.settings.election_timeout;
-        self.election_at = self.now + self.rank * (high - low) + self.rng.between(low, high);
+        self.election_at = self.now + self.rank * high.saturating_sub(low) + self.rng.between(low, high);
     }
 
     /// Distinct preferences above the own one among those that may lead: who is preferred campaigns first. A vote does not ask.

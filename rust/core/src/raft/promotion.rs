@@ -79,18 +79,14 @@ impl Core {
 
     /// All of them in one change. What cannot be is not tried again at every step.
     fn promote(&mut self, ready: &[Change]) {
-        match change(self.configurations.current(), ready) {
-            Ok(steps) => {
-                if let Some(first) = steps.first() {
-                    self.append_configuration(first);
-                }
-            }
-            Err(_) => {
-                let pause = self.now + PAUSE * self.settings.election_timeout.1;
-                for promoted in ready {
-                    self.with_follower(promoted.id(), |learner| learner.pause_until = pause);
-                }
-            }
+        let steps = change(self.configurations.current(), ready).unwrap_or_default();
+        if let Some(first) = steps.first() {
+            self.append_configuration(first);
+            return;
+        }
+        let pause = self.now + PAUSE * self.settings.election_timeout.1;
+        for promoted in ready {
+            self.with_follower(promoted.id(), |learner| learner.pause_until = pause);
         }
     }
 }

@@ -119,7 +119,8 @@ fn kinds() -> Vec<Kind> {
 /// The rules as a table: what one change makes of one member, whatever the others are.
 fn outcome(id: NodeId, before: State, kind: Kind) -> Result<State, ChangeError> {
     use MemberRole::{Learner, Voter, Witness};
-    Ok(match (before, kind) {
+    #[allow(clippy::match_same_arms)] // One rule, one line.
+    let after = match (before, kind) {
         (None, Kind::Add(Voter, true, directory)) => Some((Learner, true, directory)),
         (None, Kind::Add(role, auto, directory)) => Some((role, auto, directory)),
         (None, _) => return Err(ChangeError::UnknownMember(id)),
@@ -139,7 +140,8 @@ fn outcome(id: NodeId, before: State, kind: Kind) -> Result<State, ChangeError> 
             Some((role, auto, directory.or(known)))
         }
         (Some(_), Kind::Add(..)) => return Err(ChangeError::RoleOfMember(id)),
-    })
+    };
+    Ok(after)
 }
 
 fn made(id: NodeId, state: (MemberRole, bool, Option<u8>)) -> Member {

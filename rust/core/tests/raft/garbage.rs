@@ -46,7 +46,7 @@ fn anything(random: &mut SplitMix64) -> Message {
         10 => Body::SnapshotReply { matched: edge(random) },
         11 => Body::TimeoutNow { target: incarnation(edge(random)) },
         12 => Body::Propose { id: edge(random), entries: Draft::command(b"x") },
-        13 => Body::ReadIndex { id: edge(random), lease: random.next() % 2 == 0 },
+        13 => Body::ReadIndex { id: edge(random), lease: random.next().is_multiple_of(2) },
         _ => Body::ProposeReply { id: edge(random), result: Err(Refusal::NotLeader) },
     };
     let from = random.between(0, 5);

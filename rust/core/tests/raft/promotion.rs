@@ -37,7 +37,7 @@ fn told(solo: &Solo) -> usize {
 fn a_node_that_joins_becomes_a_voter_once_it_has_caught_up() {
     let mut cluster = Cluster::settled(3);
     for number in 0..20 {
-        cluster.propose(1, &[number; 90_000]);
+        cluster.propose(1, &vec![number; 90_000]);
     }
     cluster.advance(HEARTBEAT);
     cluster.join(4);

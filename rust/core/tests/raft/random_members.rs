@@ -2,7 +2,7 @@
 
 use crate::common::{ELECTION, member};
 use crate::random::{Chaos, run_all};
-use d_engine_raft::{Change, Configuration, CoreStatus, LogId, Member, MemberRole, NodeId};
+use d_engine_raft::{Change, Configuration, Core, CoreStatus, LogId, Member, MemberRole, NodeId};
 
 impl Chaos {
     /// Asks for some change of the membership, or takes a disk away.
@@ -48,7 +48,7 @@ impl Chaos {
     fn lose_disk(&mut self) {
         let id = self.any();
         let statuses: Vec<CoreStatus> =
-            self.cluster.nodes.values().filter_map(|node| node.core.as_ref()).map(|core| core.status()).collect();
+            self.cluster.nodes.values().filter_map(|node| node.core.as_ref()).map(Core::status).collect();
         let formed = statuses
             .iter()
             .all(|status| status.configuration.members.is_empty() || !status.configuration.is_unformed());

@@ -52,7 +52,7 @@ fn a_learner_gets_everything_and_counts_for_nothing() {
 fn a_node_that_joins_never_campaigns_and_is_not_removed_by_what_was_before_it() {
     let mut cluster = Cluster::settled(3);
     for number in 0..20 {
-        cluster.propose(1, &[number; 90_000]);
+        cluster.propose(1, &vec![number; 90_000]);
     }
     cluster.join(4);
     cluster.advance(4 * ELECTION.1);
