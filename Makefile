@@ -9,6 +9,7 @@ VENV ?= .venv
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+LOCKSTEP_ARGS ?=
 MUTANTS_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -85,6 +86,10 @@ test-rust: $(STAMPS)/venv ## cargo test over the workspace
 .PHONY: test-python
 test-python: $(STAMPS)/wheel ## pytest against the installed wheel; PYTEST_ARGS="-k leader" chooses
 	$(PYTHON_RUN) -m pytest $(PYTEST_ARGS)
+
+.PHONY: lockstep
+lockstep: $(STAMPS)/wheel ## Both cores and drivers on the same inputs, compared step by step; LOCKSTEP_ARGS="--minutes 4 --seed 7 --jobs 2"
+	$(PYTHON_RUN) tests/protocol/lockstep/run.py $(LOCKSTEP_ARGS)
 
 .PHONY: check
 check: lint ## For every edit, under 5 minutes: all lints, and the tests that are quick

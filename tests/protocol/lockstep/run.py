@@ -8,6 +8,7 @@ import argparse
 import multiprocessing
 import queue
 import random
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 # What imports the pure core is imported in functions: a worker may have to plant a difference in it before.
 
 BAR = 30
-KINDS = ("solo", "cluster")
+KINDS = ("solo", "cluster", "driver", "drivers")
 WITHIN = 1_000_000  # steps in which a planted difference must be found
 
 
@@ -29,19 +30,16 @@ def arguments():
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--only", choices=KINDS, default=None, help="streams of one kind only")
     parser.add_argument("--stream", default=None, help="one stream again, as KIND:SEED")
-    parser.add_argument("--planted", action="store_true", help="find planted differences")
+    parser.add_argument("--planted", action="store_true", help="find all planted differences")
+    parser.add_argument("--plant", type=int, default=None, help="find the one of that number")
     parser.add_argument("--report", type=Path, default=ROOT / "build" / "lockstep.md", help="where the report goes")
     return parser.parse_args()
 
 
-def worker(number, jobs, seed, minutes, steps, told, only, planted):
-    if planted is not None:
-        from support.lockstep.planted import plant_one
+def worker(number, jobs, seed, minutes, steps, told, only):
+    from support.lockstep.work import work
 
-        plant_one(planted)
-    from support.lockstep.work import SHRINKING, work
-
-    work(number, jobs, seed, minutes, steps, told.put, only, SHRINKING if planted is None else 0)
+    work(number, jobs, seed, minutes, steps, told.put, only)
 
 
 def progress(began, minutes, steps, counts):
@@ -58,7 +56,7 @@ def run(options, seed):
     steps = options.steps // options.jobs
     jobs = []
     for number in range(options.jobs):
-        args = (number, options.jobs, seed, options.minutes, steps, told, options.only, None)
+        args = (number, options.jobs, seed, options.minutes, steps, told, options.only)
         jobs.append(context.Process(target=worker, args=args, daemon=True))
         jobs[-1].start()
     began, shown, counts, ended = time.monotonic(), 0.0, {}, {}
@@ -83,34 +81,30 @@ def run(options, seed):
     return list(ended.values())
 
 
-def find_planted(number, seed, steps=WITHIN):
-    """After how many steps a planted difference is found; None if it is not."""
-    context = multiprocessing.get_context("spawn")
-    told = context.Queue()
-    job = context.Process(target=worker, args=(0, 1, seed, 60.0, steps, told, None, number), daemon=True)
-    job.start()
-    while True:
-        try:
-            _, done, result = told.get(timeout=1.0)
-        except queue.Empty:
-            if not job.is_alive() and told.empty():
-                raise RuntimeError(f"the search for planted difference {number} has died") from None
-            continue
-        if result is not None:
-            job.join()
-            return done if result[1] is not None else None
+def plant(number, seed):
+    """One planted difference, in this process: after how many steps it is found; None if it is not."""
+    from support.lockstep.planted import plant_one
+
+    plant_one(number)
+    from support.lockstep.work import work
+
+    heard = []
+    work(0, 1, seed, 60.0, WITHIN, heard.append, shrinking=0)
+    _, steps, (_, wrong) = heard[-1]
+    return steps if wrong is not None else None
 
 
 def planted(seed):
+    """All of them, each in a process of its own, since the pure core has to be imported with the difference in it."""
     from support.lockstep.planted import PLANTED
 
     missed = 0
     for number, (name, module, _, _) in enumerate(PLANTED):
-        steps = find_planted(number, seed)
-        missed += steps is None
-        found = f"not in {WITHIN:,} steps" if steps is None else f"after {steps:,} steps"
-        print(f"{number:>3}  {found:>24}  {module:<16} {name}", flush=True)
-    raise SystemExit(bool(missed))
+        command = [sys.executable, "-P", __file__, "--plant", str(number), "--seed", str(seed)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        missed += done.returncode != 0
+        print(f"{number:>3}  {done.stdout.strip() or done.stderr[-300:]:>24}  {module:<16} {name}", flush=True)
+    return missed
 
 
 def main():
@@ -124,8 +118,12 @@ def main():
         print(wrong or "no difference")
         raise SystemExit(wrong is not None)
     seed = random.SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
+    if options.plant is not None:
+        steps = plant(options.plant, seed)
+        print(f"not in {WITHIN:,} steps" if steps is None else f"after {steps:,} steps")
+        raise SystemExit(steps is None)
     if options.planted:
-        planted(seed)
+        raise SystemExit(bool(planted(seed)))
     began = time.monotonic()
     ended = run(options, seed)
     from support.lockstep.report import merged, report

@@ -71,7 +71,7 @@ def some_changes(random):
         node = random.choice((0, *range(1, NODES + 1), *range(1, NODES + 1)))
         kind = random.random()
         if kind < 0.4:
-            changes.append(Add(member(random, node, known=0.2)))
+            changes.append(Add(member(random, node, known=0.1)))
         else:
             changes.append((Remove if kind < 0.6 else Promote if kind < 0.8 else Demote)(node))
     return tuple(changes)
@@ -107,7 +107,7 @@ def near(random, value):
     if which < 0.6:
         return value
     if which < 0.97:
-        return max(0, value + random.choice((-3, -2, -1, 1, 2)))
+        return min(max(0, value + random.choice((-3, -2, -1, 1, 2))), EDGES[-1])
     return random.choice(EDGES)
 
 

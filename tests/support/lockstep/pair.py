@@ -105,7 +105,7 @@ class Pair:
             tally.idle += 1
         for effect in ours:
             kind = type(effect)
-            if kind is Changed:
+            if kind is Changed and self.role != CLOSED:
                 self.role = effect.role
             elif kind is Closed:
                 self.role = CLOSED

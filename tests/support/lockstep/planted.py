@@ -16,8 +16,8 @@ PLANTED = (
     (
         "votes: a log as long is enough",
         "raft.election",
-        "elif free and not withheld and last >= core.log.last_id():",
-        "elif free and not withheld and last.index >= core.log.last:",
+        "elif free and not withheld and body.last >= core.log.last_id():",
+        "elif free and not withheld and body.last.index >= core.log.last:",
     ),
     ("votes: not withheld while a leader is heard", "raft.election", "if known != candidate and", "if known == 0 and"),
     (
@@ -64,7 +64,7 @@ PLANTED = (
         "or leadership.handed_over",
         "or leadership is None",
     ),
-    ("transfer: TimeoutNow from anybody", "raft.transfer", "and core.leader == sender and", "and"),
+    ("transfer: TimeoutNow from anybody", "raft.transfer", "and core.leader == message.sender and", "and"),
     (
         "snapshots: one that ends where the commit index is counts as new",
         "raft.snapshots",
@@ -72,7 +72,12 @@ PLANTED = (
         "if last.index < core.commit:",
     ),
     ("log: agreement below the same term", "log", "if term <= at.term:", "if term < at.term:"),
-    ("log: the tail is one entry too long", "log", "self._tail_bytes > self._limit", "self._tail_bytes >= self._limit"),
+    (
+        "log: the tail is one entry too long",
+        "log",
+        "self.tail_bytes > self.tail_limit",
+        "self.tail_bytes >= self.tail_limit",
+    ),
     ("apply: before it is durable", "raft.apply", "upto = min(core.commit, log.durable)", "upto = core.commit"),
     (
         "configurations: the one at the cut stays",

@@ -4,6 +4,7 @@ from itertools import accumulate
 
 from d_engine.pure import (
     Accepted,
+    Add,
     Append,
     Applied,
     Apply,
@@ -13,6 +14,7 @@ from d_engine.pure import (
     ChangeReply,
     Close,
     Closed,
+    Demote,
     Fetch,
     Fetched,
     ForwardedChange,
@@ -35,6 +37,7 @@ from d_engine.pure import (
     ReadIndexReply,
     Receive,
     Rejected,
+    Remove,
     Restore,
     Send,
     SnapshotReceived,
@@ -55,6 +58,7 @@ from support.lockstep.material import (
     REFUSED,
     limits,
     local,
+    member,
     near,
     some_changes,
     some_configuration,
@@ -88,6 +92,8 @@ class Solo:
         self.configuration = start.configurations[-1][1] if start.configurations else some_configuration(self.random)
         self.core = make(self.now, limits(self.random), start)
         self.status = self.core.status()
+        self.plan = []  # steps that belong together
+        self.step(Time(self.now, self.now))
 
     def start(self):
         random = self.random
@@ -182,6 +188,11 @@ class Solo:
     def next(self):
         random = self.random
         self.pass_time()
+        if self.plan:
+            self.look()
+            return self.plan.pop(0)(self)
+        if self.status.role == "leader" and random.random() < 0.01:
+            self.plan = list(random.choice(self.PLANS))
         if random.random() < 0.35:
             given = self.steer()
             if given is not None:
@@ -229,11 +240,69 @@ class Solo:
             body = HeartbeatReply(self.round, status.last.index, False)
         return self.message(body, sender=random.choice(others), term=status.term)
 
+    # --- plans: what takes several steps in their order, and would hardly come about by chance
+
+    def handed_over(self):
+        """A transfer to somebody who holds everything."""
+        others = [one.id for one in self.configuration.members if one.id != self.me and one.role == "voter"]
+        to = self.random.choice(others or [0])
+        last, term = self.status.last.index, self.status.term
+        self.plan[:0] = [
+            lambda it: it.message(Accepted(last), sender=to, term=term),
+            lambda it: Transfer(it.now, it.number(), to),
+        ]
+        return self.message(HeartbeatReply(self.round, last, False), sender=to, term=term)
+
+    def deposed(self):
+        """Somebody has begun a newer term."""
+        return self.message(PreVoteReply(False), term=self.status.term + 1)
+
+    def granted(self):
+        """One of the others would vote for this node, or does."""
+        wanted = PreVoteReply if self.status.role == "pre_candidate" else VoteReply
+        others = [one.id for one in self.configuration.members if one.id != self.me]
+        term = self.status.term + (wanted is PreVoteReply)
+        return self.message(wanted(True), sender=self.random.choice(others or [0]), term=term)
+
+    def newest(self):
+        return self.persisted_newest() if self.tokens else self.timer()
+
+    def wait(self):
+        """Longer than a transfer may take."""
+        self.now += 300 * MS
+        return Time(self.now, self.now)
+
+    def leaves(self):
+        """A leader that takes itself out of the cluster."""
+        change = self.random.choice((Remove, Demote))(self.me)
+        return ChangeMembers(self.now, self.now, self.number(), (change,))
+
+    def held(self):
+        """One of the others holds everything."""
+        others = [one.id for one in self.configuration.members if one.id != self.me]
+        body = Accepted(self.status.last.index)
+        return self.message(body, sender=self.random.choice(others or [0]), term=self.status.term)
+
+    def admits(self):
+        """Learners whose data directories nobody has seen."""
+        changes = [Add(member(self.random, node, "learner", 0.0)) for node in range(1, NODES + 1) if node != self.me]
+        here = {one.id for one in self.configuration.members}
+        wanted = tuple(change for change in changes if change.member.id not in here)[: self.random.randint(1, 3)]
+        return ChangeMembers(self.now, self.now, self.number(), wanted)
+
     def timer(self):
         at = self.core.deadline()
         if at is not None and self.random.random() < 0.9:
             self.now = max(self.now, at)
         return Time(self.now, self.now)
+
+    PLANS = (
+        (handed_over, deposed, timer, granted, granted, wait),
+        (handed_over, deposed, timer, wait),
+        (leaves, held, held, newest, held, held),
+        (leaves, held, held, held, newest),
+        (held, held, held, newest, admits),
+    )
 
     # --- the local side
 
@@ -359,8 +428,11 @@ class Solo:
             members = self.configuration.members
             others = [one.id for one in members if one.id != self.me]
             sender = random.choice(others) if others and random.random() < 0.95 else random.randint(0, NODES)
+            unseen = [one.id for one in members if one.incarnation is None and one.id != self.me]
+            if unseen and random.random() < 0.3:
+                sender = random.choice(unseen)
         shown = incarnation(sender, 0 if random.random() < 0.95 else random.randint(1, 40))
-        to = self.me if random.random() < 0.99 else random.randint(0, NODES)
+        to = self.me if random.random() < 0.98 else random.randint(0, NODES)
         term = self.near_term() if term is None else term
         return Receive(self.now, self.now, Message(sender, shown, to, term, body))
 
@@ -480,10 +552,10 @@ class Solo:
         (applied, 4),
         (snapshot_taken, 2),
         (purge, 2),
-        (snapshot_received, 1.5),
+        (snapshot_received, 3),
         (snapshot_sent, 2),
         (unreachable, 2),
-        (stop, 0.3),
+        (stop, 0.6),
         (stall, 0.3),
         (pre_vote, 3),
         (pre_vote_reply, 3),

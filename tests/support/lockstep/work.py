@@ -5,11 +5,17 @@ import traceback
 from functools import partial
 
 from support.lockstep import chaos, solo
+from support.lockstep.drive import DriverPair
 from support.lockstep.pair import DifferenceError, Pair, Tally
 from support.lockstep.shrink import script, shrink
 
-STREAMS = {"solo": (solo.run, 300), "cluster": (chaos.run, 900)}
-PARTS = ("solo", "cluster", "solo")  # of the streams; a cluster's is longer
+STREAMS = {
+    "solo": (solo.run, 300, Pair),
+    "cluster": (chaos.run, 900, Pair),
+    "driver": (solo.run, 300, DriverPair),
+    "drivers": (chaos.run, 900, DriverPair),
+}
+PARTS = ("solo", "cluster", "solo", "solo", "cluster", "solo", "driver", "drivers")
 SHRINKING = 60.0  # seconds
 
 
@@ -21,9 +27,9 @@ def seeds(seed, number, jobs):
         at += jobs
 
 
-def one_stream(kind, seed, tally, make=Pair, shrinking=SHRINKING):
+def one_stream(kind, seed, tally, shrinking=SHRINKING):
     """Runs one stream; what went wrong in it, as a text, or None."""
-    run, steps = STREAMS[kind]
+    run, steps, make = STREAMS[kind]
     try:
         run(seed, partial(make, tally=tally), steps)
     except DifferenceError as found:

@@ -26,7 +26,6 @@ from support.sim.checks import check_equal, check_logs
 from support.sim.cluster import Cluster
 from support.sim.make import MS, configuration, entry, incarnation, member, settings
 
-
 HELD = {"disk": "auto_persist", "machine": "auto_apply", "snapshots": "auto_transfer"}
 
 
