@@ -8,7 +8,7 @@ use super::alone::Alone;
 use super::configuration::LIMIT;
 use super::effects::give_role;
 use super::face::Face;
-use super::records::{Place, bounded};
+use super::records::{Place, bounded, number};
 
 /// One member's protocol state, in Rust: `step` is its only entrance.
 ///
@@ -24,14 +24,16 @@ struct Inside {
 }
 
 /// The moment that something is made at, or asked for.
-pub fn read_now(now: Micros, record: &'static str) -> PyResult<Micros> {
-    bounded(now, LIMIT, Place::new(record, "now"))
+pub fn read_now(now: &Bound<'_, PyAny>, function: &'static str) -> PyResult<Micros> {
+    let place = Place::new(function, "now");
+    bounded(number(now, place)?, LIMIT, place)
 }
 
 #[pymethods]
 impl NativeCore {
     #[new]
-    fn new(py: Python<'_>, now: Micros, settings: &Bound<'_, PyAny>, start: &Bound<'_, PyAny>) -> PyResult<Self> {
+    fn new(now: &Bound<'_, PyAny>, settings: &Bound<'_, PyAny>, start: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = now.py();
         let mut face = Face::new(py)?;
         let (settings, start) = (face.read_settings(settings)?, face.read_start(start)?);
         let core = Core::new(read_now(now, "NativeCore")?, settings, start);
@@ -95,7 +97,8 @@ impl NativeCore {
     }
 
     /// On a leader: up to where that follower holds the log.
-    fn matched(&self, py: Python<'_>, node: NodeId) -> PyResult<Option<Index>> {
+    fn matched(&self, node: &Bound<'_, PyAny>) -> PyResult<Option<Index>> {
+        let (py, node) = (node.py(), number(node, Place::new("matched", "node"))?);
         let status = self.0.enter(py)?.inside.core.status();
         Ok(status.progress.iter().find(|follower| follower.id == node).map(|follower| follower.matched))
     }

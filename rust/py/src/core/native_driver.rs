@@ -1,7 +1,7 @@
 //! `NativeDriver`.
 
 use d_engine_node::driver::{Action, Driver};
-use d_engine_raft::{Core, Micros, NodeId, Term, WallMicros};
+use d_engine_raft::{Core, Micros, NodeId, Term};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use sha2::{Digest, Sha256};
@@ -10,6 +10,7 @@ use super::alone::{Alone, Held};
 use super::driver_inputs::{DriverFace, Waiters};
 use super::effects::give_role;
 use super::native_core::read_now;
+use super::records::{Place, number};
 
 /// A native core with everything that a node decides around it, for lock step with `d_engine.pure.driver.Driver`.
 ///
@@ -43,14 +44,13 @@ fn act<'py>(
 impl NativeDriver {
     #[new]
     fn new(
-        py: Python<'_>,
-        now: Micros,
+        now: &Bound<'_, PyAny>,
         settings: &Bound<'_, PyAny>,
         start: &Bound<'_, PyAny>,
         driver_settings: &Bound<'_, PyAny>,
         driver_start: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
-        let mut face = DriverFace::new(py)?;
+        let mut face = DriverFace::new(now.py())?;
         let core =
             Core::new(read_now(now, "NativeDriver")?, face.core.read_settings(settings)?, face.core.read_start(start)?);
         let driver = Driver::new(core, face.read_settings(driver_settings)?, &face.read_start(driver_start)?);
@@ -58,17 +58,23 @@ impl NativeDriver {
     }
 
     /// Takes in one thing that happened.
-    fn handle<'py>(&self, now: Micros, wall: WallMicros, input: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+    fn handle<'py>(
+        &self,
+        now: &Bound<'py, PyAny>,
+        wall: &Bound<'py, PyAny>,
+        input: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
         let py = input.py();
         let mut held = self.0.enter(py)?;
-        let now = read_now(now, "handle")?;
+        let (now, wall) = (read_now(now, "handle")?, number(wall, Place::new("handle", "wall"))?);
         let input = held.inside.face.read_input(input)?;
         act(py, &mut held, |driver, actions| driver.handle(now, wall, input, actions))
     }
 
     /// Ends a turn: steps what has been collected, then fires what is due.
-    fn flush<'py>(&self, py: Python<'py>, now: Micros, wall: WallMicros) -> PyResult<Bound<'py, PyList>> {
-        let now = read_now(now, "flush")?;
+    fn flush<'py>(&self, now: &Bound<'py, PyAny>, wall: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        let py = now.py();
+        let (now, wall) = (read_now(now, "flush")?, number(wall, Place::new("flush", "wall"))?);
         act(py, &mut *self.0.enter(py)?, |driver, actions| driver.flush(now, wall, actions))
     }
 
