@@ -275,6 +275,9 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
         for name in _DURATIONS
         if not _is_number(values[name]) or not 0 < values[name] <= _LONGEST
     ]
+    rate = values["snapshot_bytes_per_second"]
+    if isinstance(rate, int) and 0 < rate < 64 * _KIB:
+        found.append(f"snapshot_bytes_per_second is {rate}: 0 (no limit) or at least {64 * _KIB} is needed")
     ttl = values["session_ttl"]
     if not _is_number(ttl) or not 0 < ttl <= _LONGEST_SESSION:
         found.append(f"session_ttl is {shown(ttl)}: seconds above 0, up to a year, are needed")

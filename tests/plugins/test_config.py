@@ -89,6 +89,7 @@ def test_all_problems_at_once():
         ("trailing_entries", -1),
         ("snapshot_pin_bytes", -1),
         ("snapshot_bytes_per_second", -1),
+        ("snapshot_bytes_per_second", 1_000),
         ("max_sessions", 0),
         ("session_ttl", 0),
         ("session_ttl", math.inf),

@@ -166,6 +166,13 @@ impl NodeConfig {
         }
         check(!self.session_ttl.is_zero(), "session_ttl must not be zero".into());
         check(
+            self.snapshot_bytes_per_second == 0 || self.snapshot_bytes_per_second >= 64 << 10,
+            format!(
+                "snapshot_bytes_per_second must be 0 (no limit) or at least 65536, not {}",
+                self.snapshot_bytes_per_second
+            ),
+        );
+        check(
             self.segment_bytes >= 64 << 10,
             format!("segment_bytes must be at least 65536, not {}", self.segment_bytes),
         );

@@ -99,6 +99,8 @@ counters! {
     frames_received_bulk,
     /// Entry and snapshot bytes given to the transport.
     bytes_sent,
+    /// Snapshot bytes given to the transport.
+    bytes_sent_bulk,
     /// Entry and snapshot bytes received.
     bytes_received,
     /// Snapshot bytes received.

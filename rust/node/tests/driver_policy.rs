@@ -3,9 +3,9 @@
 
 mod script;
 
-use d_engine_node::driver::DriverInput;
+use d_engine_node::driver::{DriverInput, DriverSettings};
 use d_engine_raft::{Effect, Index, LogId, Reply};
-use script::{Names, World, entries, proposed};
+use script::{Names, World, entries, proposed, settings};
 
 fn applied(index: Index, bytes: u64) -> DriverInput<Names> {
     DriverInput::Applied { last: LogId::new(index, 3), bytes }
@@ -35,6 +35,34 @@ fn snapshots_are_made_by_number_and_never_two_at_once() {
     world.handle(DriverInput::SnapshotFailed);
     world.handle(applied(46, 1));
     assert_eq!(world.said(), ["snapshot u: Err(SnapshotFailed)"], "and not again at once");
+}
+
+#[test]
+fn snapshots_are_made_by_size() {
+    let settings = DriverSettings { snapshot_every_entries: 0, snapshot_every_bytes: 1_000, ..settings() };
+    let mut world = World::with(Some(1), settings);
+    world.handle(applied(100, 999));
+    assert_eq!(world.said(), [""; 0]);
+    world.handle(applied(101, 1));
+    assert_eq!(world.said(), ["take a snapshot"]);
+    world.handle(DriverInput::SnapshotTaken(LogId::new(101, 3)));
+    world.handle(applied(102, 999));
+    assert_eq!(world.said(), [""; 0]);
+    world.handle(applied(103, 1));
+    assert_eq!(world.said(), ["take a snapshot"]);
+}
+
+#[test]
+fn an_older_snapshot_is_never_the_newest() {
+    let mut world = World::new(Some(1));
+    world.handle(applied(10, 1));
+    world.feed(vec![Effect::Restore(LogId::new(40, 3))]);
+    world.said();
+    // The one that was being made when a leader's came ends late.
+    world.handle(DriverInput::SnapshotTaken(LogId::new(10, 3)));
+    world.handle(DriverInput::Snapshot { waiter: "s", deadline: None, applied: 40 });
+    assert_eq!(world.said(), ["snapshot s: Ok(40)"]);
+    assert_eq!(world.inputs(), ["taken 10@3"], "nothing to purge");
 }
 
 #[test]

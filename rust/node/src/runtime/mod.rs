@@ -20,6 +20,7 @@ mod identify;
 mod inbox;
 mod join;
 mod log;
+mod pace;
 pub mod park;
 mod peers;
 mod queue;

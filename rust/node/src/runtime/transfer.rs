@@ -8,6 +8,7 @@ use d_engine_raft::{Index, NodeId, Term};
 
 use super::Queue;
 use super::inbox::{Inbox, Item};
+use super::pace::Pace;
 use super::receive::Incoming;
 use super::shared::Shared;
 use crate::driver::DriverInput;
@@ -29,13 +30,15 @@ pub enum TransferInput {
     Tidy,
 }
 
-const CHUNK_BYTES: usize = 256 << 10;
+pub const CHUNK_BYTES: usize = 256 << 10;
 /// Bytes under way to one follower.
 const WINDOW: u64 = 4 * CHUNK_BYTES as u64;
-/// Without progress for so long, the snapshot is offered again.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Offers without progress before the transfer is given up; the core asks for another when the follower is heard.
-const OFFERS: u32 = 5;
+/// Without progress for so long, the snapshot is offered again: what was under way may be lost. The offer comes behind it, so
+/// that the answer says exactly where to go on; nothing that arrived is sent again. Each offer that is not answered doubles it.
+const PATIENCE: Duration = Duration::from_millis(250);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(2);
+/// Without progress for so long, the transfer is given up; the core asks for another when the follower is heard.
+const GIVE_UP: Duration = Duration::from_secs(10);
 
 struct Outgoing {
     to: NodeId,
@@ -46,7 +49,9 @@ struct Outgoing {
     next: u64,
     /// The follower has accepted.
     streaming: bool,
-    offers: u32,
+    /// When there was progress, and how long the next is waited for.
+    moved: Instant,
+    patience: Duration,
     due: Instant,
 }
 
@@ -58,6 +63,9 @@ pub struct Transfers<S: StateMachine> {
     pub(super) incoming: Option<Incoming>,
     queue: Arc<Queue<TransferInput>>,
     outgoing: BTreeMap<u64, Outgoing>,
+    pace: Pace,
+    /// The transfer that sent last.
+    served: u64,
     last_id: u64,
     tidy: bool,
 }
@@ -71,13 +79,26 @@ impl<S: StateMachine> Transfers<S> {
     ) -> Self {
         // Numbers differ from those before a restart, so that a late answer is not taken for a new one.
         let last_id = super::clock::wall();
-        Self { shared, inbox, store, incoming: None, queue, outgoing: BTreeMap::new(), last_id, tidy: false }
+        let pace = Pace::new(shared.config.snapshot_bytes_per_second);
+        Self {
+            shared,
+            inbox,
+            store,
+            incoming: None,
+            queue,
+            outgoing: BTreeMap::new(),
+            pace,
+            served: 0,
+            last_id,
+            tidy: false,
+        }
     }
 
     pub fn run(mut self) {
         loop {
             let now = Instant::now();
-            let limit = self.outgoing.values().map(|one| one.due.saturating_duration_since(now)).min();
+            let due = self.outgoing.values().map(|one| one.due).chain(self.pace.waits()).min();
+            let limit = due.map(|due| due.saturating_duration_since(now));
             let input = if limit == Some(Duration::ZERO) { None } else { self.queue.pop(limit) };
             if self.shared.is_stopped() || self.queue.closed() {
                 return;
@@ -88,6 +109,9 @@ impl<S: StateMachine> Transfers<S> {
                 Some(TransferInput::Tidy) => self.tidy = true,
                 None => {}
             }
+            if self.pace.is_due() {
+                self.pump_all();
+            }
             self.offer_again();
             self.retain();
         }
@@ -97,6 +121,7 @@ impl<S: StateMachine> Transfers<S> {
         let hello = &self.shared.hello;
         if let SnapshotFrame::Chunk { data, .. } = &frame {
             add(&self.shared.counters.bytes_sent, data.len() as u64);
+            add(&self.shared.counters.bytes_sent_bulk, data.len() as u64);
         }
         let frame = Frame {
             cluster_id: hello.cluster_id,
@@ -135,6 +160,7 @@ impl<S: StateMachine> Transfers<S> {
         match self.open(at_least) {
             Ok((meta, reader)) => {
                 self.last_id += 1;
+                let now = Instant::now();
                 let one = Outgoing {
                     to,
                     term,
@@ -143,8 +169,9 @@ impl<S: StateMachine> Transfers<S> {
                     acked: 0,
                     next: 0,
                     streaming: false,
-                    offers: 0,
-                    due: Instant::now(),
+                    moved: now,
+                    patience: PATIENCE,
+                    due: now,
                 };
                 self.shared.record_at(Level::Info, "snapshot", Some(term), Some(meta.last.index), || {
                     format!("sending the snapshot of {} ({} bytes) to node {to}", meta.last, meta.size)
@@ -175,15 +202,15 @@ impl<S: StateMachine> Transfers<S> {
         let due: Vec<u64> = self.outgoing.iter().filter(|(_, one)| one.due <= now).map(|(&id, _)| id).collect();
         for transfer in due {
             let Some(one) = self.outgoing.get_mut(&transfer) else { continue };
-            if one.offers >= OFFERS {
+            if now.saturating_duration_since(one.moved) >= GIVE_UP {
                 let to = one.to;
                 self.shared.record(Level::Warning, "snapshot", || format!("node {to} does not take its snapshot"));
                 self.end(transfer, None);
                 continue;
             }
-            one.offers += 1;
             one.streaming = false;
-            one.due = now + PATIENCE;
+            one.due = now + one.patience;
+            one.patience = (one.patience * 2).min(LONGEST_PATIENCE);
             let (to, offer) = (one.to, SnapshotFrame::Offer { transfer, term: one.term, meta: one.meta });
             self.send(to, offer);
         }
@@ -194,19 +221,32 @@ impl<S: StateMachine> Transfers<S> {
         if one.to != from || offset > one.meta.size {
             return;
         }
-        if accepted {
+        let now = Instant::now();
+        if offset > one.acked {
+            (one.moved, one.patience) = (now, PATIENCE);
+        }
+        // While it streams, an answer to an earlier offer says no more than an acknowledgement.
+        if accepted && !one.streaming {
             one.streaming = true;
             one.acked = offset;
             one.next = offset;
         } else if offset > one.acked {
             one.acked = offset;
             one.next = one.next.max(offset);
-            one.offers = 0;
         } else {
             return;
         }
-        one.due = Instant::now() + PATIENCE;
+        one.due = now + one.patience;
         self.pump(transfer);
+    }
+
+    /// Lets everybody go on who waits for the pace, in turn.
+    fn pump_all(&mut self) {
+        let behind = self.outgoing.range(self.served + 1..).chain(self.outgoing.range(..=self.served));
+        let turn: Vec<u64> = behind.map(|(&transfer, _)| transfer).collect();
+        for transfer in turn {
+            self.pump(transfer);
+        }
     }
 
     fn pump(&mut self, transfer: u64) {
@@ -215,9 +255,16 @@ impl<S: StateMachine> Transfers<S> {
             if !one.streaming || one.next >= one.meta.size || one.next - one.acked >= WINDOW {
                 return;
             }
+            if !self.pace.allows() {
+                // Nothing is lost: this waits for its turn.
+                one.due = one.due.max(Instant::now() + one.patience);
+                return;
+            }
             let (to, offset) = (one.to, one.next);
-            match one.reader.read(offset, CHUNK_BYTES) {
+            match one.reader.read(offset, self.pace.chunk()) {
                 Ok(data) if !data.is_empty() => {
+                    self.pace.spend(data.len());
+                    self.served = transfer;
                     one.next += data.len() as u64;
                     self.send(to, SnapshotFrame::Chunk { transfer, offset, crc: crc32c::crc32c(&data), data });
                 }
