@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::mem::discriminant;
 
 use crate::effect::Persist;
-use crate::entry::Entry;
+use crate::entries::Entries;
 use crate::message::{AppendReply, Body, Message};
 use crate::mutants;
 use crate::raft::Digest;
@@ -43,8 +43,9 @@ impl Durability {
     }
 
     /// Entries are appended.
-    pub fn stage_entries(&mut self, entries: &[Entry]) {
-        self.staged().entries.extend_from_slice(entries);
+    pub fn stage_entries(&mut self, entries: &Entries) {
+        let staged = &mut self.staged().entries;
+        *staged = if staged.is_empty() { entries.clone() } else { staged.iter().chain(entries).cloned().collect() };
     }
 
     /// Entries from `from` on are dropped: what earlier tokens make durable ends before it (etcd/raft #8).
@@ -53,7 +54,8 @@ impl Durability {
             earlier.upto = earlier.upto.min(from - 1);
         }
         let staged = self.staged();
-        staged.entries.retain(|entry| entry.index() < from);
+        let kept = staged.entries.iter().take_while(|entry| entry.index() < from).count();
+        staged.entries = staged.entries.part(0..kept);
         staged.truncate_from = Some(staged.truncate_from.map_or(from, |before| before.min(from)));
     }
 
@@ -63,7 +65,7 @@ impl Durability {
             earlier.upto = 0;
         }
         let staged = self.staged();
-        staged.entries.clear();
+        staged.entries = Entries::default();
         staged.truncate_from = None;
         staged.reset_to = Some(to);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::change::ChangeError;
 use crate::configuration::Configuration;
-use crate::entry::Entry;
+use crate::entries::Entries;
 use crate::message::{Message, Refusal};
 use crate::types::{FetchId, HardState, Incarnation, Index, LogId, NodeId, RequestId, Role, Term, Token};
 
@@ -20,7 +20,7 @@ pub struct Persist {
     /// Entries from here on are dropped first.
     pub truncate_from: Option<Index>,
     /// To be appended, contiguous.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
 }
 
 /// One thing to do.
@@ -42,7 +42,7 @@ pub enum Effect {
     /// Hand to the transport; may be lost.
     Send(Message),
     /// Committed and durable here: apply in order. Contiguous over all effects of this kind since the start or the last `Restore`.
-    Apply(Vec<Entry>),
+    Apply(Entries),
     /// Replace the state machine by the newest snapshot, this one or a later one (after what came before in the apply
     /// queue), and report where it is with `Applied`; then everything from the next index on comes as `Apply`.
     Restore(LogId),

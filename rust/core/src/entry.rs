@@ -20,6 +20,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::entries::Entries;
 use crate::types::{Index, LogId, Term, WallMicros};
 
 /// Bytes before a record's payload.
@@ -335,26 +336,25 @@ impl Draft {
     }
 
     /// Gives every record its place and time, in order, and appends the entries to `into`.
-    pub fn stamp(mut self, first: Index, term: Term, time: WallMicros, into: &mut Vec<Entry>) {
-        let kinds: Vec<(usize, EntryKind)> = self
-            .starts
-            .iter()
-            .zip(first..)
-            .map(|(&start, index)| {
-                let header = &mut self.buffer[start..start + HEADER_BYTES];
-                stamp_header(header, LogId::new(index, term), time);
-                // Written by `push_in_session` or checked by `from_bytes`: always one of them.
-                (start, EntryKind::from_byte(header[4]).unwrap_or(EntryKind::Noop))
-            })
-            .collect();
-        let block = self.buffer.freeze();
-        let ends = kinds.iter().skip(1).map(|&(start, _)| start).chain([block.len()]);
-        into.extend(kinds.iter().zip(ends).zip(first..).map(|((&(start, kind), end), index)| Entry {
-            index,
-            term,
-            kind,
-            record: block.slice(start..end),
-        }));
+    pub fn stamp(self, first: Index, term: Term, time: WallMicros, into: &mut Vec<Entry>) {
+        let entries = self.stamped(LogId::new(first, term), time);
+        into.extend_from_slice(&entries);
+    }
+
+    /// Gives every record its place and time, in order.
+    #[must_use]
+    pub fn stamped(mut self, first: LogId, time: WallMicros) -> Entries {
+        for (&start, index) in self.starts.iter().zip(first.index..) {
+            stamp_header(&mut self.buffer[start..start + HEADER_BYTES], LogId::new(index, first.term), time);
+        }
+        let (block, starts) = (self.buffer.freeze(), self.starts);
+        let entry = |at: usize| {
+            let record = block.slice(starts[at]..starts.get(at + 1).copied().unwrap_or(block.len()));
+            // Written by `push_in_session` or checked by `from_bytes`: always one of them.
+            let kind = EntryKind::from_byte(record[4]).unwrap_or(EntryKind::Noop);
+            Entry { index: first.index + at as u64, term: first.term, kind, record }
+        };
+        Entries::new((0..starts.len()).map(entry).collect(), block.len())
     }
 }
 

@@ -2,16 +2,17 @@
 
 use std::collections::VecDeque;
 
-use crate::entry::Entry;
+use crate::entries::Entries;
 use crate::mutants;
 use crate::raft::Digest;
+use crate::tail::Tail;
 use crate::types::{Index, LogId, Term, WallMicros};
 
 /// Entries that a caller asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Slice {
     /// In memory: a run that begins where it was asked to, as long as the bound allows.
-    Here(Vec<Entry>),
+    Here(Entries),
     /// On disk only, up to this index (excluded).
     OnDisk(Index),
     /// Purged.
@@ -26,8 +27,7 @@ pub struct Log {
     /// Ascending `(first index, term)` of every run of one term behind `purged`.
     runs: VecDeque<(Index, Term)>,
     /// Contiguous, ends at `last`. Holds at least everything that is not durable.
-    tail: VecDeque<Entry>,
-    tail_bytes: usize,
+    tail: Tail,
     tail_limit: usize,
     durable: Index,
     volatile_bytes: usize,
@@ -48,8 +48,7 @@ impl Log {
             purged,
             last,
             runs: runs.into_iter().collect(),
-            tail: VecDeque::new(),
-            tail_bytes: 0,
+            tail: Tail::default(),
             tail_limit,
             durable: last,
             volatile_bytes: 0,
@@ -130,7 +129,7 @@ impl Log {
     }
 
     /// Adds entries that follow the last one.
-    pub fn append(&mut self, entries: &[Entry]) {
+    pub fn append(&mut self, entries: &Entries) {
         for entry in entries {
             debug_assert_eq!(entry.index(), self.last + 1, "entries are contiguous");
             if self.last_id().term != entry.term() || self.runs.is_empty() {
@@ -138,23 +137,16 @@ impl Log {
             }
             self.last = entry.index();
             self.last_time = self.last_time.max(entry.time());
-            self.tail_bytes += entry.size();
-            self.volatile_bytes += entry.size();
-            self.tail.push_back(entry.clone());
         }
+        self.volatile_bytes += entries.bytes();
+        self.tail.append(entries);
     }
 
     /// Drops entries from `from` on.
     pub fn truncate(&mut self, from: Index) {
-        while let Some(entry) = self.tail.back() {
-            if entry.index() < from || mutants::on("33-tail-not-cut") {
-                break;
-            }
-            self.tail_bytes -= entry.size();
-            if entry.index() > self.durable {
-                self.volatile_bytes -= entry.size();
-            }
-            self.tail.pop_back();
+        if !mutants::on("33-tail-not-cut") {
+            self.volatile_bytes -= self.tail.bytes_between(self.durable.max(from - 1), self.last);
+            self.tail.truncate(from);
         }
         while self.runs.back().is_some_and(|&(first, _)| first >= from) {
             self.runs.pop_back();
@@ -167,7 +159,6 @@ impl Log {
     /// nothing counts as durable.
     pub fn reset(&mut self, to: LogId, time: WallMicros) {
         self.tail.clear();
-        self.tail_bytes = 0;
         self.volatile_bytes = 0;
         self.runs.clear();
         self.purged = to;
@@ -188,8 +179,8 @@ impl Log {
             } else if let Some(run) = self.runs.front_mut() {
                 run.0 = run.0.max(upto + 1);
             }
-            while self.tail.front().is_some_and(|entry| entry.index() <= upto) {
-                self.drop_front();
+            while self.tail.first().is_some_and(|first| first <= upto) {
+                self.tail.drop_first();
             }
         }
         self.purged
@@ -198,19 +189,15 @@ impl Log {
     /// Everything up to `index` is on disk now.
     pub fn made_durable(&mut self, index: Index) {
         let index = index.min(self.last);
-        let first = self.tail.front().map_or(self.last + 1, Entry::index);
         // The tail holds everything that was not durable.
-        let from = usize::try_from((self.durable + 1).saturating_sub(first)).unwrap_or(usize::MAX);
-        let run = self.tail.iter().skip(from).take_while(|entry| entry.index() <= index);
-        self.volatile_bytes -= run.map(Entry::size).sum::<usize>();
+        self.volatile_bytes -= self.tail.bytes_between(self.durable, index);
         self.durable = self.durable.max(index);
     }
 
     /// Lets go of the oldest durable entries beyond the bound.
     pub fn trim(&mut self) {
-        while self.tail_bytes > self.tail_limit && self.tail.front().is_some_and(|entry| entry.index() <= self.durable)
-        {
-            self.drop_front();
+        while self.tail.bytes() > self.tail_limit && self.tail.first().is_some_and(|first| first <= self.durable) {
+            self.tail.drop_first();
         }
     }
 
@@ -220,24 +207,11 @@ impl Log {
         if lo <= self.purged.index {
             return Slice::Compacted;
         }
-        let first = self.tail.front().map_or(self.last + 1, Entry::index);
+        let first = self.tail.first().unwrap_or(self.last + 1);
         if lo < first {
             return Slice::OnDisk(first.min(hi + 1));
         }
-        let (Ok(from), Ok(count)) = (usize::try_from(lo - first), usize::try_from((hi + 1).saturating_sub(lo))) else {
-            return Slice::Here(Vec::new());
-        };
-        let mut bytes = 0;
-        let run = self.tail.iter().skip(from).take(count);
-        Slice::Here(
-            run.take_while(|entry| {
-                let begins = bytes == 0;
-                bytes += entry.size();
-                begins || bytes <= max_bytes
-            })
-            .cloned()
-            .collect(),
-        )
+        Slice::Here(self.tail.slice(lo, hi, max_bytes))
     }
 
     /// Bounds, runs of terms, and the entries in memory.
@@ -250,17 +224,12 @@ impl Log {
             out.number(first);
             out.number(term);
         });
-        out.list(self.tail.iter(), |out, entry| {
+        out.size(self.tail.iter().count());
+        for entry in self.tail.iter() {
             out.number(entry.index());
             out.number(entry.term());
             out.number(u64::from(entry.payload_crc()));
             out.size(entry.size());
-        });
-    }
-
-    fn drop_front(&mut self) {
-        if let Some(entry) = self.tail.pop_front() {
-            self.tail_bytes -= entry.size();
         }
     }
 }

@@ -63,7 +63,7 @@ fn take(log: &mut Log, model: &mut Model, step: &Step) {
             (0..count).for_each(|_| draft.push(crate::entry::EntryKind::Command, &vec![0; size]));
             let mut entries = Vec::new();
             draft.stamp(model.last().index + 1, model.last().term.max(1) + newer, log.last_time() + 1, &mut entries);
-            log.append(&entries);
+            log.append(&entries.clone().into());
             model.entries.extend(entries);
         }
         Step::Truncate(back) => {
@@ -92,8 +92,8 @@ fn take(log: &mut Log, model: &mut Model, step: &Step) {
         }
         Step::Trim => {
             log.trim();
-            let volatile_first = log.tail.front().is_none_or(|entry| entry.index() > model.durable);
-            assert!(log.tail_bytes <= TAIL_LIMIT || volatile_first);
+            let volatile_first = log.tail.first().is_none_or(|first| first > model.durable);
+            assert!(log.tail.bytes() <= TAIL_LIMIT || volatile_first);
         }
     }
 }
@@ -103,7 +103,7 @@ fn same(log: &Log, model: &Model) {
     assert_eq!(log.durable(), model.durable);
     let volatile = model.entries.iter().filter(|entry| entry.index() > model.durable).map(Entry::size);
     assert_eq!(log.volatile_bytes(), volatile.sum::<usize>());
-    assert_eq!(log.tail_bytes, log.tail.iter().map(Entry::size).sum::<usize>());
+    assert_eq!(log.tail.bytes(), log.tail.iter().map(Entry::size).sum::<usize>());
     let (low, high) = (model.purged.index.saturating_sub(2), model.last().index + 3);
     for index in low..=high {
         assert_eq!(log.term(index), model.term(index), "term at {index}");

@@ -1,7 +1,8 @@
 //! What members say to each other. The cluster, the recovery epoch and the group stand on the frame that carries a message.
 
 use crate::change::{Change, ChangeError};
-use crate::entry::{Draft, Entry};
+use crate::entries::Entries;
+use crate::entry::Draft;
 use crate::types::{Incarnation, Index, LogId, NodeId, RequestId, Term};
 
 /// One message between two members.
@@ -52,7 +53,7 @@ pub enum Body {
         /// The leader's commit index.
         commit: Index,
         /// The entries, contiguous.
-        entries: Vec<Entry>,
+        entries: Entries,
     },
     /// The answer, once what it says is durable.
     AppendReply(AppendReply),

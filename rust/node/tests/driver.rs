@@ -17,7 +17,7 @@ fn what_waits_makes_one_step() {
     world.prepare(vec![proposed(1, 5, 3), proposed(2, 6, 3)]);
     world.flush();
     assert_eq!(world.inputs(), ["propose [(1, 1), (2, 3)]"]);
-    world.feed(vec![Effect::Apply(entries(1, 8, 3))]);
+    world.feed(vec![Effect::Apply(entries(1, 8, 3).into())]);
     assert_eq!(world.said(), ["apply 8 [4..5 a, 5..8 b]"]);
     assert_eq!(world.driver.waiting(), 0);
 }
@@ -25,7 +25,7 @@ fn what_waits_makes_one_step() {
 #[test]
 fn what_comes_while_much_is_under_way_is_gathered_for_a_while() {
     let mut world = World::new(Some(1));
-    world.feed(vec![Effect::Apply(entries(1, 40, 3))]);
+    world.feed(vec![Effect::Apply(entries(1, 40, 3).into())]);
     drop(world.inputs());
     world.propose("a", 1, None);
     world.flush();
@@ -44,7 +44,7 @@ fn what_comes_while_much_is_under_way_is_gathered_for_a_while() {
 #[test]
 fn gathering_ends_when_what_was_before_is_through_and_nobody_comes() {
     let mut world = World::new(Some(1));
-    world.feed(vec![Effect::Apply(entries(1, 40, 3))]);
+    world.feed(vec![Effect::Apply(entries(1, 40, 3).into())]);
     drop(world.inputs());
     world.propose("a", 1, None);
     world.flush();
@@ -65,14 +65,14 @@ fn a_batch_may_come_in_pieces() {
     world.propose("a", 4, Some(500));
     world.prepare(vec![proposed(1, 1, 3)]);
     world.flush();
-    world.feed(vec![Effect::Apply(entries(1, 2, 3)), Effect::Apply(entries(3, 5, 3))]);
+    world.feed(vec![Effect::Apply(entries(1, 2, 3).into()), Effect::Apply(entries(3, 5, 3).into())]);
     assert_eq!(world.said(), ["apply 2 [0..2 more of 1]", "apply 5 [0..2 a]"]);
 
     // The rest is late: whoever has the pieces is told.
     world.propose("b", 4, Some(500));
     world.prepare(vec![proposed(2, 8, 3)]);
     world.flush();
-    world.feed(vec![Effect::Apply(entries(8, 2, 3))]);
+    world.feed(vec![Effect::Apply(entries(8, 2, 3).into())]);
     world.now += 500;
     world.flush();
     assert_eq!(
@@ -90,7 +90,7 @@ fn another_term_at_the_place_means_certainly_lost() {
     world.flush();
     let mut log = entries(1, 2, 3);
     log.extend(entries(3, 4, 4));
-    world.feed(vec![Effect::Apply(log)]);
+    world.feed(vec![Effect::Apply(log.into())]);
     assert_eq!(
         world.said(),
         ["apply 6 [0..1 a, 1..2 b: Overwritten { at: LogId { term: 3, index: 3 }, by: 4 }]"],
@@ -99,7 +99,7 @@ fn another_term_at_the_place_means_certainly_lost() {
     world.propose("c", 1, None);
     world.prepare(vec![proposed(3, 7, 4)]);
     world.flush();
-    world.feed(vec![Effect::Apply(entries(7, 1, 5))]);
+    world.feed(vec![Effect::Apply(entries(7, 1, 5).into())]);
     assert_eq!(world.said(), ["c: Overwritten { at: LogId { term: 4, index: 7 }, by: 5 }", "apply 1 []"]);
 }
 
@@ -114,7 +114,7 @@ fn two_waiters_at_one_index_are_told_apart_by_term() {
     world.flush();
     let mut log = entries(1, 4, 3);
     log.extend(entries(5, 1, 4));
-    world.feed(vec![Effect::Apply(log)]);
+    world.feed(vec![Effect::Apply(log.into())]);
     assert_eq!(world.said(), ["old: Overwritten { at: LogId { term: 3, index: 5 }, by: 4 }", "apply 5 [4..5 new]"]);
 }
 
@@ -124,7 +124,7 @@ fn a_place_learned_too_late_is_unknown() {
     world.propose("a", 1, None);
     world.prepare(vec![Effect::Reply(Reply::Forwarded { id: 1, to: 2 })]);
     world.flush();
-    world.feed(vec![Effect::Apply(entries(1, 3, 3)), proposed(1, 2, 3)]);
+    world.feed(vec![Effect::Apply(entries(1, 3, 3).into()), proposed(1, 2, 3)]);
     assert_eq!(world.said(), ["apply 3 []", "a: Unknown(Applied(LogId { term: 3, index: 2 }))"]);
     // And what a snapshot covers has no result here.
     world.propose("b", 2, None);
@@ -232,7 +232,7 @@ fn reads_share_a_round_and_wait_for_their_index() {
     assert_eq!(world.inputs(), ["read 2"]);
     world.feed(vec![Effect::Reply(Reply::ReadReady { id: 1, index: 4 })]);
     assert_eq!(world.said(), [""; 0]);
-    world.feed(vec![Effect::Apply(entries(1, 4, 3)), Effect::Reply(Reply::ReadReady { id: 2, index: 3 })]);
+    world.feed(vec![Effect::Apply(entries(1, 4, 3).into()), Effect::Reply(Reply::ReadReady { id: 2, index: 3 })]);
     assert_eq!(world.said(), ["apply 4 []", "query a at 4", "query b at 4", "query c at 3"]);
 }
 
@@ -283,7 +283,7 @@ fn class_41_a_stopped_machine_ends_what_waits_for_it() {
     world.feed(vec![Effect::Reply(Reply::ReadReady { id: 2, index: 5 })]);
     world.handle(DriverInput::ApplyStopped);
     assert_eq!(world.said(), ["a: ApplyStopped", "query r at 5"], "the apply thread knows how far it came");
-    world.feed(vec![Effect::Apply(entries(1, 5, 3))]);
+    world.feed(vec![Effect::Apply(entries(1, 5, 3).into())]);
     world.propose("b", 1, None);
     world.flush();
     assert_eq!(world.said(), ["b: ApplyStopped"]);

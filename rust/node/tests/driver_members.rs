@@ -26,10 +26,10 @@ fn asked(world: &mut World, effects: Vec<Effect>) {
 fn a_change_ends_with_the_first_committed_configuration_that_is_not_joint() {
     let mut world = World::new(Some(1));
     asked(&mut world, vec![changing(1, 5, 3)]);
-    world.feed(vec![Effect::Apply(entries(1, 4, 3))]);
-    world.feed(vec![Effect::Apply(vec![configured(5, 3, vec![1, 2])])]);
+    world.feed(vec![Effect::Apply(entries(1, 4, 3).into())]);
+    world.feed(vec![Effect::Apply(vec![configured(5, 3, vec![1, 2])].into())]);
     assert_eq!(world.said(), ["apply 4 []", "apply 1 []"], "the joint one does not end it");
-    world.feed(vec![Effect::Apply(vec![configured(6, 4, Vec::new())])]);
+    world.feed(vec![Effect::Apply(vec![configured(6, 4, Vec::new())].into())]);
     assert_eq!(world.said(), ["change a: Ok(\"\")", "apply 1 []"], "whoever leads by then ends the joint phase");
     assert_eq!(world.driver.waiting(), 0);
 }
@@ -38,7 +38,7 @@ fn a_change_ends_with_the_first_committed_configuration_that_is_not_joint() {
 fn another_entry_in_its_place_means_that_it_was_not_made() {
     let mut world = World::new(Some(1));
     asked(&mut world, vec![changing(1, 5, 3)]);
-    world.feed(vec![Effect::Apply(vec![configured(5, 4, Vec::new())])]);
+    world.feed(vec![Effect::Apply(vec![configured(5, 4, Vec::new())].into())]);
     assert_eq!(world.said(), ["change a: Err(Overwritten { at: LogId { term: 3, index: 5 }, by: 4 })", "apply 1 []"]);
 }
 

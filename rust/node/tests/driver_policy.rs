@@ -145,7 +145,7 @@ fn a_close_drains_and_refuses() {
     world.flush();
     assert_eq!(world.said(), ["b: Closed", "r: Closed"]);
     assert_eq!(world.inputs(), [""; 0], "a is under way");
-    world.feed(vec![Effect::Apply(entries(1, 1, 3))]);
+    world.feed(vec![Effect::Apply(entries(1, 1, 3).into())]);
     world.prepare(vec![Effect::Reply(Reply::Closed)]);
     world.flush();
     assert_eq!(world.inputs(), ["close true"]);

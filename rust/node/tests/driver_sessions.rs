@@ -43,7 +43,7 @@ fn a_forward_to_a_lost_leader_is_asked_of_the_next_one() {
     world.feed(vec![proposed(2, 7, 4)]);
     let mut log: Vec<Entry> = entries(1, 6, 3);
     log.extend(entries(7, 2, 4));
-    world.feed(vec![Effect::Apply(log)]);
+    world.feed(vec![Effect::Apply(log.into())]);
     assert_eq!(world.said(), ["apply 8 [6..8 a]"]);
 }
 
@@ -96,10 +96,10 @@ fn an_overwritten_place_is_asked_for_again() {
     // One of the two was committed, the other one not: the repetition gets the first result.
     let mut log = entries(1, 5, 3);
     log.extend(entries(6, 1, 4));
-    world.feed(vec![Effect::Apply(log)]);
+    world.feed(vec![Effect::Apply(log.into())]);
     world.prepare(vec![proposed(2, 7, 4)]);
     world.flush();
-    world.feed(vec![Effect::Apply(entries(7, 2, 4))]);
+    world.feed(vec![Effect::Apply(entries(7, 2, 4).into())]);
     assert_eq!(world.said(), ["apply 6 []", "apply 2 [0..2 a]"]);
 }
 
@@ -137,7 +137,7 @@ fn what_a_snapshot_covers_is_asked_of_its_sessions() {
     world.feed(vec![Effect::Restore(LogId::new(9, 3))]);
     world.prepare(vec![proposed(3, 10, 3)]);
     world.flush();
-    world.feed(vec![Effect::Apply(entries(10, 1, 3))]);
+    world.feed(vec![Effect::Apply(entries(10, 1, 3).into())]);
     assert_eq!(world.said(), ["b: Unknown(Restored(LogId { term: 3, index: 9 }))", "restore 9@3", "apply 1 [0..1 a]"]);
     // As is what was handed out before its place was known.
     world.propose_in_session("c", 2..3, 5_000_000);
@@ -145,7 +145,7 @@ fn what_a_snapshot_covers_is_asked_of_its_sessions() {
     world.flush();
     world.prepare(vec![proposed(5, 11, 3)]);
     world.flush();
-    world.feed(vec![Effect::Apply(entries(11, 1, 3))]);
+    world.feed(vec![Effect::Apply(entries(11, 1, 3).into())]);
     assert_eq!(world.said(), ["apply 1 [0..1 c]"]);
 }
 

@@ -118,7 +118,7 @@ fn append(payload: &[u8]) -> Body {
     draft.push(EntryKind::Command, payload);
     let mut entries = Vec::new();
     draft.stamp(1, 1, 0, &mut entries);
-    Body::Append { prev: LogId::ZERO, commit: 0, entries }
+    Body::Append { prev: LogId::ZERO, commit: 0, entries: entries.into() }
 }
 
 /// Answers everything until told to stop.

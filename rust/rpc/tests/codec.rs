@@ -204,7 +204,7 @@ fn a_configuration_entry_must_hold_one() {
     draft.push(EntryKind::Configuration, b"nothing of the kind");
     let mut stamped = Vec::new();
     draft.stamp(1, 1, 0, &mut stamped);
-    let body = Body::Append { prev: LogId::ZERO, commit: 0, entries: stamped };
+    let body = Body::Append { prev: LogId::ZERO, commit: 0, entries: stamped.into() };
     let bytes = bare(frame(1, 2, Lane::Data, vec![(1, body)]));
     assert!(matches!(decode(bytes).unwrap_err(), CodecError::Configuration { index: 1, .. }));
 }

@@ -17,7 +17,7 @@ fn sample() -> (MemFiles, u64) {
     let (wal, _) = Wal::open(files.clone(), options(64 << 10)).unwrap();
     store(&wal, &[vote(2, Some(1)), append(entries(1, 2, 1, 300))]);
     store(&wal, &[append(entries(3, 8, 1, 900))]);
-    store(&wal, &[Persist { truncate_from: Some(6), entries: entries(6, 6, 2, 0), ..Persist::default() }]);
+    store(&wal, &[Persist { truncate_from: Some(6), entries: entries(6, 6, 2, 0).into(), ..Persist::default() }]);
     store(&wal, &[vote(3, None)]);
     store(&wal, &[append(entries(7, 9, 3, 400))]);
     drop(wal);

@@ -121,7 +121,10 @@ fn a_log_on_a_real_disk_is_inspected_while_it_is_written_and_afterwards() {
     directory.open_identity(identity(1)).unwrap();
     let (wal, _) = directory.open_log(options()).unwrap();
     store(&wal, &[append(entries(1, 300, 1, 2000))]);
-    store(&wal, &[Persist { truncate_from: Some(290), entries: entries(290, 299, 2, 10), ..common::vote(2, Some(2)) }]);
+    store(
+        &wal,
+        &[Persist { truncate_from: Some(290), entries: entries(290, 299, 2, 10).into(), ..common::vote(2, Some(2)) }],
+    );
     let report = verify(home.path()).unwrap();
     assert!(report.locked);
     assert_eq!(report.identity.unwrap(), Some(identity(1)));

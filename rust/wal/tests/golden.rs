@@ -66,9 +66,9 @@ fn write(files: &MemFiles) {
     draft.push_in_session(EntryKind::Command, b"hello", 7, 8, 9);
     let mut first = Vec::new();
     draft.stamp(1, 1, 1_700_000_000_000_000, &mut first);
-    store(&wal, &[Persist { entries: first, ..vote(1, Some(2)) }]);
+    store(&wal, &[Persist { entries: first.into(), ..vote(1, Some(2)) }]);
     store(&wal, &[append(entries(4, 6, 1, 100))]);
-    store(&wal, &[Persist { truncate_from: Some(6), entries: entries(6, 7, 2, 10), ..vote(2, None) }]);
+    store(&wal, &[Persist { truncate_from: Some(6), entries: entries(6, 7, 2, 10).into(), ..vote(2, None) }]);
     wal.purge(LogId::new(1, 1)).unwrap();
     assert!(wal.idle().unwrap());
     store(&wal, &[vote(4, Some(3))]);

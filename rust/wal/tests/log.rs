@@ -37,7 +37,7 @@ fn class_02_term_and_vote_change_in_one_piece() {
         let (wal, _) = open(&files);
         store(&wal, &[vote(4, Some(1))]);
         wal.write(&[vote(5, None)]).unwrap();
-        wal.write(&[Persist { entries: entries(1, 20, 6, 300), ..vote(6, Some(3)) }]).unwrap();
+        wal.write(&[Persist { entries: entries(1, 20, 6, 300).into(), ..vote(6, Some(3)) }]).unwrap();
         drop(wal);
         files.power_cut(seed);
         let (_, found) = open(&files);
@@ -72,8 +72,8 @@ fn units_of_one_write_act_in_their_order() {
         &wal,
         &[
             append(entries(11, 12, 1, 10)),
-            Persist { truncate_from: Some(12), entries: entries(12, 14, 2, 10), ..vote(2, None) },
-            Persist { truncate_from: Some(8), entries: entries(8, 9, 3, 10), ..vote(3, Some(1)) },
+            Persist { truncate_from: Some(12), entries: entries(12, 14, 2, 10).into(), ..vote(2, None) },
+            Persist { truncate_from: Some(8), entries: entries(8, 9, 3, 10).into(), ..vote(3, Some(1)) },
             append(entries(10, 10, 3, 10)),
         ],
     );
@@ -142,7 +142,7 @@ fn a_reset_empties_the_log_behind_the_snapshot_and_stays_after_a_restart() {
     store(&wal, &[append(entries(1, 2000, 1, 400))]);
     let used = files.operations().names;
     let to = LogId::new(5000, 7);
-    store(&wal, &[Persist { reset_to: Some(to), entries: entries(5001, 5002, 7, 10), ..vote(7, None) }]);
+    store(&wal, &[Persist { reset_to: Some(to), entries: entries(5001, 5002, 7, 10).into(), ..vote(7, None) }]);
     assert_eq!((wal.purged(), wal.last()), (to, LogId::new(5002, 7)));
     assert_eq!(wal.read(5000, 5003, usize::MAX).unwrap(), None);
     same(&wal.read(5001, 5003, usize::MAX).unwrap().unwrap(), &entries(5001, 5002, 7, 10));

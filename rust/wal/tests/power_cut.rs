@@ -114,7 +114,7 @@ impl Case {
         let payloads: Vec<Vec<u8>> = (0..count)
             .map(|_| payload(last.index, self.random.next(), usize::try_from(self.random.below(bytes)).unwrap()))
             .collect();
-        unit.entries = entries_of(last.index + 1, term, &payloads);
+        unit.entries = entries_of(last.index + 1, term, &payloads).into();
         unit
     }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::effect::Effect;
+use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::log::Slice;
 use crate::mutants;
@@ -74,9 +75,9 @@ impl Applying {
         out.flag(self.fetching);
     }
 
-    fn hand(&mut self, entries: &[Entry]) {
+    fn hand(&mut self, entries: &Entries) {
         if let Some(last) = entries.last() {
-            let bytes = entries.iter().map(Entry::size).sum();
+            let bytes = entries.bytes();
             self.handed = last.index();
             self.outstanding.push_back((last.index(), bytes));
             self.bytes += bytes;
@@ -121,6 +122,7 @@ impl Core {
         let mut entries = entries.unwrap_or_default();
         entries.retain(|entry| entry.index() <= upto);
         if !self.apply_stopped && entries.first().is_some_and(|entry| entry.index() == next) {
+            let entries = Entries::from(entries);
             self.applying.hand(&entries);
             self.rest.push(Effect::Apply(entries));
         }

@@ -1,6 +1,6 @@
 //! What a follower does with a leader's messages (section 5.3).
 
-use crate::entry::Entry;
+use crate::entries::Entries;
 use crate::message::{AppendReply, Body};
 use crate::mutants;
 use crate::types::{Index, LogId, NodeId};
@@ -8,7 +8,7 @@ use crate::types::{Index, LogId, NodeId};
 use super::Core;
 
 impl Core {
-    pub(super) fn append(&mut self, leader: NodeId, prev: LogId, commit: Index, entries: &[Entry]) {
+    pub(super) fn append(&mut self, leader: NodeId, prev: LogId, commit: Index, entries: &Entries) {
         if self.overfull() {
             return;
         }
@@ -17,7 +17,7 @@ impl Core {
         // looked at (it may be purged), and is never cut.
         let settled = usize::try_from(self.commit.saturating_sub(prev.index)).unwrap_or(usize::MAX);
         let settled = if mutants::on("37-rolled-back") { 0 } else { settled };
-        let entries = entries.get(settled..).unwrap_or_default();
+        let entries = entries.part(settled.min(entries.len())..entries.len());
         if settled == 0 && !self.log.holds(prev) {
             let hint = self.log.agreement(prev);
             let prev = if mutants::on("10-wrong-rejection") { hint } else { prev };
@@ -30,7 +30,7 @@ impl Core {
             if first.index() <= self.log.last() {
                 self.truncate(first.index());
             }
-            self.take_entries(&entries[known..]);
+            self.take_entries(&entries.part(known..entries.len()));
         }
         if mutants::on("08-shorter-append") && end < self.log.last() {
             self.truncate(end + 1);

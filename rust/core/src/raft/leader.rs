@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::entry::{Draft, Entry, EntryKind};
+use crate::entries::Entries;
+use crate::entry::{Draft, EntryKind};
 use crate::message::{Body, Refusal};
 use crate::mutants;
 use crate::progress::Progress;
@@ -116,9 +117,7 @@ impl Core {
         let first = LogId::new(self.log.last() + 1, self.hard_state.term);
         let time = self.log.last_time().max(self.wall);
         let bytes = draft.size();
-        let mut entries = Vec::with_capacity(draft.len());
-        draft.stamp(first.index, first.term, time, &mut entries);
-        self.take_entries(&entries);
+        self.take_entries(&draft.stamped(first, time));
         if let State::Leader(leadership) = &mut self.state
             && bytes > 0
         {
@@ -129,7 +128,7 @@ impl Core {
     }
 
     /// Entries join the log, a leader's or a follower's; configurations take effect.
-    pub(super) fn take_entries(&mut self, entries: &[Entry]) {
+    pub(super) fn take_entries(&mut self, entries: &Entries) {
         self.log.append(entries);
         self.durability.stage_entries(entries);
         for entry in entries.iter().filter(|entry| entry.kind() == EntryKind::Configuration) {
@@ -214,7 +213,7 @@ impl Core {
         let has_left = follower.leaving.is_some_and(|leaving| leaving.told.is_some_and(|told| told <= round));
         let unanswered = follower.heard_end(last, self.now, self.settings.heartbeat_interval);
         let sent = follower.next - 1;
-        if unanswered && !self.send_append(from, sent, Vec::new()) {
+        if unanswered && !self.send_append(from, sent, Entries::default()) {
             // What was sent is purged by now: `replicate` starts again from what it is known to hold.
             self.with_follower(from, |follower| follower.probe(follower.matched + 1));
         }
@@ -249,6 +248,9 @@ impl Core {
     /// Commits what a quorum of each half holds durably, if it is of this term: earlier terms' entries only follow it
     /// (section 5.4.2, figure 8).
     pub(super) fn advance_commit(&mut self) {
+        if self.commit == self.log.last() {
+            return;
+        }
         let State::Leader(leadership) = &mut self.state else { return };
         let (me, durable) = (self.id, self.log.durable());
         let held = |id: NodeId| {

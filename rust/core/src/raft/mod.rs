@@ -175,6 +175,7 @@ impl Core {
             return;
         }
         self.now = self.now.max(now);
+        let reported = matches!(input, Input::Applied(_));
         match input {
             Input::Time { wall } => {
                 self.wall = wall;
@@ -211,7 +212,7 @@ impl Core {
             Input::Unreachable(peer) => self.unreachable(peer),
             Input::Close { handover } => self.close(handover),
         }
-        self.finish(effects);
+        self.finish(reported, effects);
     }
 
     /// The moment at which `Time` must be stepped at the latest.
@@ -242,8 +243,9 @@ impl Core {
     }
 
     /// Settles what follows from this step, and orders the effects: storage first, then peers, then the rest.
-    fn finish(&mut self, effects: &mut Vec<Effect>) {
-        if matches!(self.state, State::Leader(_)) {
+    fn finish(&mut self, reported: bool, effects: &mut Vec<Effect>) {
+        // A report of the state machine moves nothing of a leader, but learners' rounds go by the clock too.
+        if matches!(&self.state, State::Leader(leadership) if !reported || !leadership.promotable.is_empty()) {
             self.advance_commit();
             self.advance_membership();
             self.advance_promotion();

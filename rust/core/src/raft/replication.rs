@@ -1,6 +1,7 @@
 //! Replication: probe, replicate, snapshot (section 5.3, thesis 10.2.1).
 
 use crate::effect::Effect;
+use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::log::Slice;
 use crate::message::{AppendReply, Body};
@@ -14,9 +15,14 @@ impl Core {
     /// Sends every follower what its window has room for, and the commit index to those who wait for it.
     pub(super) fn replicate_all(&mut self) {
         let State::Leader(leadership) = &self.state else { return };
-        let followers: Vec<NodeId> = leadership.followers.keys().copied().collect();
-        for id in followers {
-            while self.replicate(id) {}
+        let last = self.log.last();
+        let has_all = |follower: &Progress| follower.flow == Flow::Replicate && follower.next > last;
+        // Most steps bring nothing to send: this is all that they cost.
+        if !leadership.followers.values().all(has_all) {
+            let followers: Vec<NodeId> = leadership.followers.keys().copied().collect();
+            for id in followers {
+                while self.replicate(id) {}
+            }
         }
         self.tell_commit(|follower| follower.awaited > follower.commit_told);
     }
@@ -34,7 +40,7 @@ impl Core {
         if next > last {
             // Nothing new: only a probe asks whether the logs match so far.
             let probe = matches!(follower.flow, Flow::Probe { .. });
-            return probe && self.log.term(next - 1).is_some() && self.send_append(id, next - 1, Vec::new());
+            return probe && self.log.term(next - 1).is_some() && self.send_append(id, next - 1, Entries::default());
         }
         match self.log.slice(next, last, self.settings.max_append_bytes) {
             Slice::Here(entries) => self.send_append(id, next - 1, entries),
@@ -57,10 +63,10 @@ impl Core {
         }
     }
 
-    pub(super) fn send_append(&mut self, id: NodeId, prev: Index, entries: Vec<Entry>) -> bool {
+    pub(super) fn send_append(&mut self, id: NodeId, prev: Index, entries: Entries) -> bool {
         let Some(term) = self.log.term(prev) else { return false };
         let last = entries.last().map_or(prev, Entry::index);
-        let bytes = entries.iter().map(Entry::size).sum();
+        let bytes = entries.bytes();
         let commit = self.commit;
         self.with_follower(id, |follower| {
             follower.sent(last, bytes);
@@ -117,7 +123,7 @@ impl Core {
                 // `None`: purged meanwhile; `replicate` will see that it is.
                 let entries = entries.unwrap_or_default();
                 if entries.first().is_some_and(|entry| entry.index() == next) {
-                    self.send_append(to, next - 1, entries);
+                    self.send_append(to, next - 1, entries.into());
                 }
             }
             None => {}

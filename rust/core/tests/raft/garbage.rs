@@ -38,7 +38,7 @@ fn anything(random: &mut SplitMix64) -> Message {
         1 => Body::PreVoteReply { granted: random.next() & 1 == 0 },
         2 => Body::Vote { last: id(random), transfer: random.next() & 1 == 0 },
         3 => Body::VoteReply { granted: random.next() & 1 == 0 },
-        4 | 5 => Body::Append { prev: id(random), commit: edge(random), entries: entries(random) },
+        4 | 5 => Body::Append { prev: id(random), commit: edge(random), entries: entries(random).into() },
         6 => Body::AppendReply(AppendReply::Accepted { matched: edge(random) }),
         7 => Body::AppendReply(AppendReply::Rejected { prev: edge(random), hint: id(random) }),
         8 => Body::Heartbeat { round: edge(random), commit: edge(random) },

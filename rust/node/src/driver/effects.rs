@@ -1,6 +1,6 @@
 //! From the core's effects to actions.
 
-use d_engine_raft::{Effect, Entry, Event, Input, Micros, Refusal, Reply};
+use d_engine_raft::{Effect, Entries, Entry, Event, Input, Micros, Refusal, Reply};
 
 use super::Driver;
 use super::types::{Action, Calls, Failure, Raft};
@@ -39,7 +39,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
         }
     }
 
-    fn hand_out(&mut self, entries: Vec<Entry>, out: &mut Vec<Action<K>>) {
+    fn hand_out(&mut self, entries: Entries, out: &mut Vec<Action<K>>) {
         let Some(last) = entries.last().map(Entry::index) else { return };
         if self.apply_stopped {
             return;

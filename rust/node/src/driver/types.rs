@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use d_engine_raft::{
-    Change, ChangeError, Configuration, Draft, Effect, Entry, Event, FetchId, Index, Input, LogId, Message, Micros,
-    NodeId, Persist, Refusal, RequestId, Role, Term, Token, WallMicros,
+    Change, ChangeError, Configuration, Draft, Effect, Entries, Entry, Event, FetchId, Index, Input, LogId, Message,
+    Micros, NodeId, Persist, Refusal, RequestId, Role, Term, Token, WallMicros,
 };
 
 /// What a driver needs of a protocol core.
@@ -215,7 +215,7 @@ pub enum Action<K: Calls> {
     /// Apply, answer `Applied`. Ordered with `Restore`, `Query`, `TakeSnapshot` and `FailProposal` with an id.
     Apply {
         /// Contiguous.
-        entries: Vec<Entry>,
+        entries: Entries,
         /// Who waits for which of them; ranges ascend and are disjoint.
         wanted: Vec<Wanted<K::Proposal>>,
     },

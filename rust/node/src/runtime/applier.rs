@@ -106,9 +106,6 @@ impl<S: StateMachine> Applier<S> {
         let mut wanted: Vec<Wanted<Proposal<S::Output>>> = Vec::new();
         for task in round {
             match task {
-                ApplyTask::Apply { entries: more, wanted: waiters } if entries.is_empty() => {
-                    (entries, wanted) = (more, waiters);
-                }
                 ApplyTask::Apply { entries: more, wanted: waiters } => {
                     let shift = entries.len();
                     entries.extend(more);

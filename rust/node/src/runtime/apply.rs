@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use d_engine_raft::{Entry, Index, LogId, Micros, RequestId};
+use d_engine_raft::{Entries, Entry, Index, LogId, Micros, RequestId};
 
 use super::Queue;
 use super::calls::{Proposal, Query};
@@ -17,7 +17,7 @@ use crate::traits::StateMachine;
 /// One thing for the apply thread.
 pub enum ApplyTask<S: StateMachine> {
     Apply {
-        entries: Vec<Entry>,
+        entries: Entries,
         wanted: Vec<Wanted<Proposal<S::Output>>>,
     },
     Query {

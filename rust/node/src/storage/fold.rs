@@ -65,7 +65,7 @@ mod tests {
     }
 
     fn unit(truncate_from: Option<Index>, entries: Vec<Entry>) -> Persist {
-        Persist { truncate_from, entries, ..Persist::default() }
+        Persist { truncate_from, entries: entries.into(), ..Persist::default() }
     }
 
     fn append(truncate_from: Option<Index>, entries: Vec<Entry>) -> Vec<Operation> {
@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn a_reset_drops_what_waited() {
-        let reset = Persist { reset_to: Some(LogId::new(9, 2)), entries: entries(10, 1, 2), ..Persist::default() };
+        let reset =
+            Persist { reset_to: Some(LogId::new(9, 2)), entries: entries(10, 1, 2).into(), ..Persist::default() };
         let (_, operations) = fold(&[unit(Some(3), entries(3, 2, 1)), reset]);
         let expected = vec![
             Operation::Reset(LogId::new(9, 2)),

@@ -123,7 +123,7 @@ impl Face {
             Record::Append => Body::Append {
                 prev: self.read_id(given, 0)?,
                 commit: given.number(1)?,
-                entries: self.read_entries(given, 2)?,
+                entries: self.read_entries(given, 2)?.into(),
             },
             Record::Accepted => Body::AppendReply(AppendReply::Accepted { matched: given.number(0)? }),
             Record::Rejected => {

@@ -174,7 +174,7 @@ fn open_append(message_term: Term, append: &wire::Append, records: &mut Bytes) -
         }
         after = id;
     }
-    Ok(Body::Append { prev, commit: append.commit, entries })
+    Ok(Body::Append { prev, commit: append.commit, entries: entries.into() })
 }
 
 fn append_reply(reply: &wire::AppendReply) -> Result<AppendReply, CodecError> {

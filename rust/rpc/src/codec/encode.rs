@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use d_engine_node::{Frame, Lane, Payload};
-use d_engine_raft::{AppendReply, Body, Draft, Entry, LogId, Message, Refusal};
+use d_engine_raft::{AppendReply, Body, Draft, Entries, LogId, Message, Refusal};
 use prost::Message as _;
 use prost::encoding::{self, WireType};
 
@@ -28,7 +28,7 @@ struct Outbound {
 #[derive(Debug)]
 enum Records {
     None,
-    Entries(Vec<Entry>),
+    Entries(Entries),
     Draft(Draft),
 }
 
@@ -38,7 +38,7 @@ impl Outbound {
         let (body, records) = body(message.body);
         let records_bytes = match &records {
             Records::None => 0,
-            Records::Entries(entries) => entries.iter().map(Entry::size).sum(),
+            Records::Entries(entries) => entries.bytes(),
             Records::Draft(draft) => draft.size(),
         };
         Self { message: wire::RaftMessage { term: message.term, body: Some(body) }, records, records_bytes }

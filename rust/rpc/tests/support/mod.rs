@@ -60,7 +60,7 @@ pub fn append(prev: LogId, payloads: &[Vec<u8>]) -> Body {
     }
     let mut entries = Vec::new();
     draft.stamp(prev.index + 1, prev.term, 123_456, &mut entries);
-    Body::Append { prev, commit: prev.index / 2, entries }
+    Body::Append { prev, commit: prev.index / 2, entries: entries.into() }
 }
 
 fn drafted(payloads: &[Vec<u8>]) -> Draft {
@@ -167,7 +167,7 @@ pub fn text(frame: &Frame) -> String {
 pub fn entries(frame: &Frame) -> Vec<Entry> {
     match &frame.payload {
         Payload::Messages(messages) => match messages.first().map(|message| &message.body) {
-            Some(Body::Append { entries, .. }) => entries.clone(),
+            Some(Body::Append { entries, .. }) => entries.to_vec(),
             _ => Vec::new(),
         },
         Payload::Snapshot(_) => Vec::new(),

@@ -57,7 +57,7 @@ pub fn entries(first: Index, last: Index, term: Term, bytes: usize) -> Vec<Entry
 }
 
 pub fn append(entries: Vec<Entry>) -> Persist {
-    Persist { entries, ..Persist::default() }
+    Persist { entries: entries.into(), ..Persist::default() }
 }
 
 pub fn vote(term: Term, vote: Option<NodeId>) -> Persist {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use d_engine_raft::{
-    Configuration, Core, CoreStatus, Effect, Entry, EntryKind, Event, FetchId, Incarnation, Index, Input, LogId,
+    Configuration, Core, CoreStatus, Effect, Entries, EntryKind, Event, FetchId, Incarnation, Index, Input, LogId,
     Message, Micros, NodeId, Reply, RequestId, Role, Settings, Term,
 };
 
@@ -14,7 +14,7 @@ use super::make::{HEARTBEAT, incarnation, name, settings, unseen};
 /// Work of a node's apply queue.
 #[derive(Clone, Debug)]
 pub enum Work {
-    Apply(Vec<Entry>),
+    Apply(Entries),
     Restore(LogId),
 }
 

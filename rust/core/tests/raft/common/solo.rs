@@ -169,7 +169,7 @@ impl Solo {
         entries: Vec<Entry>,
         commit: u64,
     ) -> Vec<Message> {
-        self.hear(from, term, Body::Append { prev, commit, entries })
+        self.hear(from, term, Body::Append { prev, commit, entries: entries.into() })
     }
 
     pub fn accepted(&mut self, from: NodeId, matched: u64) -> Vec<Message> {
