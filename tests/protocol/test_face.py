@@ -411,23 +411,26 @@ def test_what_a_core_is_made_of(given, error):
         core.NativeCore("now", settings(), start())
 
 
-def test_one_step_at_a_time():
-    """Code that runs while an input is converted cannot step the same core: it would see half of a state."""
+def test_one_call_at_a_time():
+    """Code that runs in the middle of a step, here when an old incarnation is forgotten, does not see half of a state."""
     native = core.NativeCore(0, settings(), start())
     answers = []
 
-    class Number(int):
+    class Noisy(int):
         def __index__(self):
-            answers.append("called")
+            answers.append("asked")
             return 1
 
-    class Fields(tuple):
-        __slots__ = ()
+        def __del__(self):
+            try:
+                native.digest()
+            except RuntimeError as error:
+                answers.append(str(error))
 
-    native.step(Time(Number(1), 1))  # an int is an int: nothing of its class is called
-    assert answers == []
-    with pytest.raises(TypeError):
-        native.step(Fields((1, 1)))
+    for number in range(40):
+        native.step(receive(Heartbeat(1, 0), incarnation=Noisy(number)))
+    assert answers
+    assert all("one thread at a time" in answer for answer in answers)
 
 
 def test_a_core_that_has_failed_says_nothing():
