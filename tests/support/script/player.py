@@ -29,12 +29,20 @@ from support.sim.make import MS, configuration, entry, incarnation, member, sett
 HELD = {"disk": "auto_persist", "machine": "auto_apply", "snapshots": "auto_transfer"}
 
 
+def matched(pattern, text):
+    """The match of all of a command's words."""
+    found = re.fullmatch(pattern, text)
+    if found is None:
+        raise ValueError(f"not understood: {text!r}")
+    return found
+
+
 class Player:
     """One script on one kind of core."""
 
     def __init__(self, core):
         self.core = core
-        self.cluster = None
+        self.cluster = Cluster(core)
         self.lines = []
         self.quiet = False
 
@@ -108,7 +116,7 @@ class Player:
     def do_disk(self, node, *words):
         """disk 1 term 5 [vote 2] [log 1 1 4]: what a node that is not started finds on its disk; the log by its terms."""
         disk = self.cluster.nodes[int(node)].disk
-        found = re.fullmatch(r"term (\d+)(?: vote (\d+))?(?: log ([\d ]*))?", " ".join(words))
+        found = matched(r"term (\d+)(?: vote (\d+))?(?: log ([\d ]*))?", " ".join(words))
         disk.hard_state = HardState(int(found[1]), int(found[2]) if found[2] else None)
         disk.entries = [entry(index, int(term)) for index, term in enumerate((found[3] or "").split(), 1)]
 
@@ -205,7 +213,7 @@ class Player:
         text = " ".join(words)
         every = text.endswith("all") or not text
         text = text.removesuffix("all").strip()
-        found = re.fullmatch(r"(?:(\d*) ?> ?(\d*))? ?(.*)", text)
+        found = matched(r"(?:(\d*) ?> ?(\d*))? ?(.*)", text)
         picked = []
         for at, message in enumerate(self.cluster.wire):
             if (
@@ -249,7 +257,7 @@ class Player:
 
     def do_tell(self, *words):
         """tell 2 > 1 t3 [from 2'] vote 5@2: hands over a message that nobody has sent; written as they are printed."""
-        found = re.fullmatch(r"(\d+) > (\d+)(?: t(\d+))?(?: from (\d+'*))? (.*)", " ".join(words))
+        found = matched(r"(\d+) > (\d+)(?: t(\d+))?(?: from (\d+'*))? (.*)", " ".join(words))
         sender = int(found[1])
         shown = show.read_life(found[4]) if found[4] else self.life(sender)
         body = show.read_body(found[5])
@@ -261,7 +269,7 @@ class Player:
 
     def do_cut(self, *words):
         """cut 1 2, or cut 1 > 2 for one direction"""
-        found = re.fullmatch(r"(\d+) (> )?(\d+)", " ".join(words))
+        found = matched(r"(\d+) (> )?(\d+)", " ".join(words))
         one, other = int(found[1]), int(found[3])
         self.cluster.cut.add((one, other))
         if not found[2]:
