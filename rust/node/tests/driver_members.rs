@@ -126,6 +126,21 @@ fn a_transfer_is_the_cores_business() {
 }
 
 #[test]
+fn what_is_proposed_while_leadership_is_given_away_goes_to_who_leads_then() {
+    let mut world = World::new(Some(1));
+    world.transfer("a", Some(2), 5_000);
+    world.propose("b", 1, Some(9_000));
+    drop(world.inputs());
+    world.flush();
+    assert_eq!(world.inputs(), [""; 0]);
+    assert_eq!(world.driver.deadline(), Some(world.now + 5_000), "the transfer's, and no hurry before");
+    world.script.0.borrow_mut().leader = Some(2);
+    world.feed(vec![Effect::Reply(Reply::Transferred { id: 1, to: Ok(2) })]);
+    world.flush();
+    assert_eq!(world.inputs(), ["propose [(2, 1)]"]);
+}
+
+#[test]
 fn each_tier_of_reads_goes_its_own_way() {
     let mut world = World::new(Some(1));
     world.handle(DriverInput::Read { waiter: "now", deadline: None, consistency: Consistency::Eventual });

@@ -251,6 +251,10 @@ def test_one_node_from_the_first_vote_to_the_last_answer():
     assert driver.position() == ("leader", 1, 1)
     call(now, d.Propose(command(b"second"), "write"), d.Read("read"), d.Read("lease", None, "lease"))
     call(now, d.Transfer(1, "transfer"))
+    add = pure.Add(pure.Member(2, "127.0.0.1:9082", role="learner"))
+    call(now, d.Change((add,), "change"))
     assert done[:1] == [("early", 2)]
-    assert sorted(name for name, _ in done) == ["early", "lease", "read", "transfer", "write"]
+    assert sorted(name for name, _ in done) == ["change", "early", "lease", "read", "transfer", "write"]
+    (members,) = [result for name, result in done if name == "change"]
+    assert [(member.id, member.role) for member in members.members] == [(1, "voter"), (2, "learner")]
     assert driver.waiting == 0

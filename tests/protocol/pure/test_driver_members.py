@@ -114,6 +114,20 @@ def test_a_transfer_is_the_cores_business():
     assert world.said() == [f"transfer e: {d.NotLeader(2, 3)}"]
 
 
+def test_what_is_proposed_while_leadership_is_given_away_goes_to_who_leads_then():
+    world = World(1)
+    world.transfer("a", 2, 5_000)
+    world.propose("b", 1, 9_000)
+    world.inputs()
+    world.flush()
+    assert world.inputs() == []
+    assert world.driver.deadline() == world.now + 5_000, "the transfer's, and no hurry before"
+    world.script.leader = 2
+    world.feed(pure.Transferred(1, 2))
+    world.flush()
+    assert world.inputs() == ["propose [(2, 1)]"]
+
+
 def test_each_tier_of_reads_goes_its_own_way():
     world = World(1)
     world.handle(d.Read("now", None, "eventual"))

@@ -138,7 +138,7 @@ class Driver:
         leader_known = self.core.leader is not None
         own = (
             self.core.deadline(),
-            self.proposals.deadline(self._applying(), leader_known=leader_known),
+            self.proposals.deadline(self._applying(), leader_known=leader_known and not self._giving_away()),
             self.reads.deadline(leader_known=leader_known),
             self.policy.deadline(),
             self.changes.deadline(leader_known=leader_known),
@@ -191,6 +191,9 @@ class Driver:
         if leader is None:
             return
         here = leader == self.settings.id
+        if self._giving_away():
+            # It would be refused; who leads then takes it.
+            return
         if self.apply_stopped and here:
             # Its own result could never be given; the core refuses for everybody else by itself.
             self.proposals.fail_held("apply_stopped", out)
@@ -202,6 +205,10 @@ class Driver:
         self.last_id, batches = self.proposals.ask(self.last_id, limit, out)
         if batches:
             self.step(now, core.Propose(now, wall, tuple(batches)), out)
+
+    def _giving_away(self) -> bool:
+        """The user gives leadership away just now."""
+        return len(self.transfers) > 0 and self.core.leader == self.settings.id
 
     def _ask_changes(self, now: int, wall: int, out: list[Action]) -> None:
         while self.changes.can_ask(now):

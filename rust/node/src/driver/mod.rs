@@ -207,7 +207,7 @@ impl<C: Raft, K: Calls> Driver<C, K> {
     pub fn deadline(&self) -> Option<Micros> {
         let own = [
             self.core.deadline(),
-            self.proposals.deadline(self.core.leader().is_some(), self.applying()),
+            self.proposals.deadline(self.core.leader().is_some() && !self.giving_away(), self.applying()),
             self.reads.deadline(self.core.leader().is_some()),
             self.policy.deadline(),
             self.changes.deadline(self.core.leader().is_some()),
@@ -235,6 +235,10 @@ impl<C: Raft, K: Calls> Driver<C, K> {
         }
         let Some(leader) = self.core.leader() else { return };
         let here = leader == self.settings.id;
+        if self.giving_away() {
+            // It would be refused; who leads then takes it.
+            return;
+        }
         if self.apply_stopped && here {
             // Its own result could never be given; the core refuses for everybody else by itself.
             self.proposals.fail_held(&Failure::ApplyStopped, out);
@@ -251,6 +255,11 @@ impl<C: Raft, K: Calls> Driver<C, K> {
         if !batches.is_empty() {
             self.step(now, Input::Propose { wall, batches }, out);
         }
+    }
+
+    /// The user gives leadership away just now.
+    fn giving_away(&self) -> bool {
+        self.transfers.len() > 0 && self.core.leader() == Some(self.settings.id)
     }
 
     fn ask_changes(&mut self, now: Micros, wall: WallMicros, out: &mut Vec<Action<K>>) {
