@@ -40,14 +40,10 @@ impl Core {
 
     /// On another disk than the one that the cluster knows, nobody counts its messages, not even itself.
     fn is_candidate_of(&self, configuration: &Configuration) -> bool {
-        let recognized = |known: Option<Incarnation>| match known {
-            Some(known) => known == self.incarnation,
-            None => configuration.is_unformed(),
-        };
         configuration.is_voter(self.id)
-            && configuration
-                .member(self.id)
-                .is_some_and(|member| member.role != MemberRole::Witness && recognized(member.incarnation))
+            && configuration.member(self.id).is_some_and(|member| {
+                member.role != MemberRole::Witness && member.incarnation.is_none_or(|known| known == self.incarnation)
+            })
     }
 
     /// No leader was heard of. Who cannot campaign at least sends nothing more to the one that is gone.
@@ -191,23 +187,16 @@ impl Core {
         }
     }
 
-    /// A vote of a data directory that is not recorded does not count: it could be a wiped one, that has forgotten. While
-    /// none is recorded every voter must grant.
+    /// A quorum of recorded data directories elects, for another one could be a wiped one that has forgotten a vote. Or every
+    /// voter does, recorded or not, since that holds whatever quorum there was: so a cluster forms, and so one comes back whose new
+    /// voter no leader has lived to record.
     fn tally(&self, granted: &Votes) -> VoteResult {
         let (voters, outgoing) = (self.configurations.voters(), self.configurations.outgoing());
         let configuration = self.configurations.current();
         let vote = |id: NodeId| granted.get(&id).copied();
-        if !configuration.is_unformed() {
-            return vote_result(|id| vote(id).filter(|_| configuration.is_recorded(id)), voters, outgoing);
-        }
-        let mut all = voters.iter().chain(outgoing);
-        if all.clone().any(|&id| vote(id) == Some(false)) {
-            VoteResult::Lost
-        } else if all.all(|&id| vote(id) == Some(true)) {
-            VoteResult::Won
-        } else {
-            VoteResult::Pending
-        }
+        let counted = |id: NodeId| vote(id).filter(|&yes| !yes || configuration.is_recorded(id));
+        let unanimous = voters.iter().chain(outgoing).all(|&id| vote(id) == Some(true));
+        if unanimous { VoteResult::Won } else { vote_result(counted, voters, outgoing) }
     }
 
     pub(super) fn other_voters(&self) -> Vec<NodeId> {

@@ -1,10 +1,10 @@
 //! Which data directory counts: incarnations, their recording, re-admission of a wiped member.
 
 use crate::common::{
-    Cluster, ELECTION, HEARTBEAT, Solo, candidate, incarnation, kinds, known, learner, log_of, member, message, seen,
-    settings, unseen,
+    Cluster, ELECTION, HEARTBEAT, Solo, candidate, entry, incarnation, kinds, known, learner, log_of, member, message,
+    seen, settings, stamped, unseen,
 };
-use d_engine_raft::{AppendReply, Body, Change, Event, Incarnation, Member, MemberRole, Role};
+use d_engine_raft::{AppendReply, Body, Change, EntryKind, Event, Incarnation, Member, MemberRole, Role};
 
 #[test]
 fn class_25_a_voter_that_never_comes_freezes_nothing() {
@@ -75,6 +75,37 @@ fn an_unrecorded_voter_neither_elects_nor_commits_until_it_is_recorded() {
     solo.hear(3, 5, Body::VoteReply { granted: true });
     assert_eq!(solo.role(), Role::Leader);
     assert_eq!(solo.recorded(4), Some(incarnation(4)), "its vote has shown who it is: the first entry records it");
+}
+
+#[test]
+fn class_25_a_voter_that_no_leader_has_lived_to_record_blocks_nobody_who_is_there() {
+    // 1 alone adds 4 and is restarted before it has heard of it: two voters, of which nobody knows one.
+    let mut cluster = Cluster::new(1);
+    cluster.settle();
+    cluster.join(4);
+    cluster.isolate(4);
+    cluster.change(1, vec![Change::Add(member(4))]);
+    cluster.settle();
+    cluster.restart(1);
+    cluster.advance(8 * ELECTION.1);
+    assert_eq!((cluster.leader(), cluster.voters(1)), (None, vec![1, 4]));
+    cluster.heal();
+    cluster.advance(8 * ELECTION.1);
+    assert_eq!(cluster.leader(), Some(1), "all have granted");
+    assert_eq!(cluster.status(1).configuration.member(4).unwrap().incarnation, Some(incarnation(4)));
+    // Nor where the new one holds what its leader has lost, and what would record it.
+    let mut configuration = seen(1);
+    configuration.members.push(member(2));
+    let added = stamped(1, 4, EntryKind::Configuration, &configuration.encode());
+    let mut cluster = Cluster::idle(2, &settings(), &seen(1), 7);
+    cluster.node(1).disk.entries = vec![added.clone()].into();
+    cluster.node(2).disk.entries = vec![added, entry(2, 4, b"lost by 1")].into();
+    for id in [1, 2] {
+        cluster.node(id).disk.hard_state.term = 4;
+        cluster.start(id);
+    }
+    cluster.advance(8 * ELECTION.1);
+    assert_eq!(cluster.leader(), Some(2));
 }
 
 #[test]

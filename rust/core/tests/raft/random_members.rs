@@ -103,20 +103,24 @@ impl Chaos {
             let status = self.cluster.status(id);
             let configuration = &status.configuration;
             let own = configuration.member(id).filter(|own| own.votes() && own.role == MemberRole::Voter);
-            let is_known = own.is_some_and(|own| own.incarnation == Some(self.cluster.nodes[&id].incarnation));
-            let grants = |voter: &NodeId| *voter == id || self.grants(configuration, *voter, id, status.last);
-            let majority = |half: &[NodeId]| 2 * half.iter().filter(|voter| grants(voter)).count() > half.len();
             let voters: Vec<NodeId> = configuration.voters().collect();
-            is_known && majority(&voters) && (configuration.outgoing.is_empty() || majority(&configuration.outgoing))
+            let halves = [&voters, &configuration.outgoing];
+            let grants = |voter: &NodeId| *voter == id || self.grants(configuration, *voter, id, status.last);
+            let counts = |voter: &NodeId| configuration.is_recorded(*voter) && grants(voter);
+            let majority =
+                |half: &[NodeId]| half.is_empty() || 2 * half.iter().filter(|voter| counts(voter)).count() > half.len();
+            let unanimous = halves.iter().all(|half| half.iter().all(grants));
+            own.is_some_and(|own| own.incarnation.is_none_or(|known| known == self.cluster.nodes[&id].incarnation))
+                && (unanimous || halves.iter().all(|half| majority(half)))
         })
     }
 
     fn grants(&self, configuration: &Configuration, voter: NodeId, candidate: NodeId, last: LogId) -> bool {
         let Some(node) = self.cluster.nodes.get(&voter) else { return false };
-        let counts = configuration.member(voter).is_some_and(|member| member.incarnation == Some(node.incarnation));
+        let shown = configuration.member(voter).and_then(|member| member.incarnation);
         let status = self.cluster.status(voter);
         let admitted = status.configuration.member(candidate).and_then(|member| member.incarnation);
-        counts
+        shown.is_none_or(|known| known == node.incarnation)
             && last >= status.last
             && admitted.is_none_or(|known| known == self.cluster.nodes[&candidate].incarnation)
     }
