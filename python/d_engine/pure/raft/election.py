@@ -22,7 +22,7 @@ HIGHEST_RANK: Final = 3
 def reset_election_timer(core: Core) -> None:
     """Draws a new election timeout, from now on."""
     low, high = core.settings.election_timeout
-    core.election_at = core.now + core.rank * (high - low) + core.rng.between(low, high)
+    core.election_at = core.now + core.rank * max(high - low, 0) + core.rng.between(low, high)
 
 
 def rank_of_priority(core: Core) -> int:
@@ -49,7 +49,7 @@ def _is_candidate_of(core: Core, configuration: Configuration) -> bool:
     member = configuration.member(core.id)
     if member is None or member.role == "witness" or not configuration.is_voter(core.id):
         return False
-    return configuration.is_unformed() if member.incarnation is None else member.incarnation == core.incarnation
+    return member.incarnation is None or member.incarnation == core.incarnation
 
 
 def election_timed_out(core: Core) -> None:
@@ -172,16 +172,13 @@ def vote_replied(core: Core, message: Message, body: VoteReply) -> None:
 
 
 def _tally(core: Core) -> VoteResult:
-    """A vote of a data directory that is not recorded does not count: it could be a wiped one, that has forgotten. While none is recorded every voter
-    must grant."""
+    """A quorum of recorded data directories elects, for another one could be a wiped one that has forgotten a vote. Or every voter does, recorded or
+    not, since that holds whatever quorum there was: so a cluster forms, and so one comes back whose new voter no leader has lived to record."""
     configurations, votes = core.configurations, core.votes
-    if not configurations.current.is_unformed():
-        counted = {node: vote for node, vote in votes.items() if configurations.current.is_recorded(node)}
-        return vote_result(counted, configurations.voters, configurations.outgoing)
-    answers = [votes.get(voter) for voter in configurations.voters + configurations.outgoing]
-    if False in answers:
-        return "lost"
-    return "pending" if None in answers else "won"
+    if all(votes.get(voter) for voter in configurations.voters + configurations.outgoing):
+        return "won"
+    counted = {node: yes for node, yes in votes.items() if not yes or configurations.current.is_recorded(node)}
+    return vote_result(counted, configurations.voters, configurations.outgoing)
 
 
 def other_voters(core: Core) -> list[NodeId]:
