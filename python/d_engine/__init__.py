@@ -59,7 +59,7 @@ from .plugins import (
 )
 from .raft import Raft
 from .sessions import AsyncSession, Session, SessionPlace
-from .status import Change, Progress, Status
+from .status import Change, Member, Progress, Status
 from .storage import FileStorage, MemoryStorage
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ __all__ = [
     "LogBounds",
     "LogId",
     "LogStore",
+    "Member",
     "MemoryStorage",
     "MetaStore",
     "NotAcceptedError",

@@ -6,8 +6,8 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, cast
 
 if sys.version_info >= (3, 13):
     from typing import TypeVar
@@ -20,14 +20,23 @@ from ._process import check_fork, closed, generation, native, opened
 from ._text import loopback, seconds, shown, split_address
 from .config import Config, refused, settings
 from .errors import ClosedError, ConfigError, PluginTypeError
-from .peers import Peer, address_problems, checked_peers, listen_problems, not_loopback
+from .peers import (
+    Peer,
+    address_problems,
+    checked_ids,
+    checked_members,
+    checked_peers,
+    listen_problems,
+    node_id_problems,
+    not_loopback,
+)
 from .status import Status, make_status
 from .storage import FileStorage
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ._core import GrpcTransport, LocalTransport, Node
+    from ._core import GrpcTransport, LocalTransport, Node, RawPeer
     from .plugins import DurableStateMachine, StorageEngine, SupportsApply, Transport
 
 C = TypeVar("C", default=bytes)
@@ -47,6 +56,7 @@ class NodeBase(Generic[C, R]):
         config: Config | None = None,
         *,
         peers: Mapping[int, str | Peer] | None = None,
+        join: Sequence[str] | None = None,
         transport: Transport | GrpcTransport | LocalTransport | None = None,
         listen: str | None = None,
     ) -> None:
@@ -55,22 +65,54 @@ class NodeBase(Generic[C, R]):
         self._node: Node | None = None
         self._made_in = generation()
         self._lifecycle = threading.Lock()
-        self._peers = checked_peers(node_id, peers)
+        self._peers = checked_peers(node_id, peers, initial=join is None)
         self._id = node_id
         self._config = checked_config("Raft", config)
         self._machine = _hooks.Machine(state_machine)
         self._storage: str | _hooks.Storage = (
             str(storage.directory) if isinstance(storage, FileStorage) else _hooks.Storage(storage)
         )
-        if self._peers is None and not isinstance(storage, FileStorage):
+        if self._peers is None and join is None and not isinstance(storage, FileStorage):
             problem = "peers is missing: a storage of one's own cannot be asked whether it is empty, name the members at every start"
             raise refused([problem], "Raft")
         self._transport = _checked_transport(transport)
         self._listen = listen
+        self._join = None if join is None else self._checked_join(join)
         self._check_listen()
 
     def _prepare(self) -> None:
         """What a subclass has to keep: the constructor's signature stands here alone."""
+
+    def _checked_join(self, join: object) -> tuple[list[str], Peer]:
+        """Whom to ask, and what this node shall be."""
+        problems: list[str] = []
+        addresses: list[str] = []
+        local = self._transport is not None and type(self._transport).__name__ == "LocalTransport"
+        if isinstance(join, str) or not isinstance(join, Sequence) or not join:
+            problems.append(f"join is {shown(cast('object', join))}: a list of addresses of members is needed")
+        else:
+            for address in cast("Sequence[object]", join):
+                problems += [] if local else address_problems("join", address)
+                addresses.append(str(address))
+        if self._transport is not None and type(self._transport).__name__ not in {"GrpcTransport", "LocalTransport"}:
+            problems.append("join needs GrpcTransport or LocalTransport: this transport cannot ask to be taken in")
+        if self._peers is not None:
+            own = self._peers[self._id]
+        elif self._listen is not None:
+            own = Peer(self._listen)
+            problems += address_problems("listen", self._listen)
+        else:
+            own = Peer(f"local:{self._id}")
+            if not local:
+                problems.append("listen is missing: a node that joins has to say where it is reached")
+        if own.role == "voter" and not own.auto_promote:
+            problems.append(
+                f"peers[{self._id}]: a node joins as a learner: with role='voter' it needs auto_promote=True; or join with"
+                " role='learner' and promote it later"
+            )
+        if problems:
+            raise refused(problems, "Raft")
+        return addresses, own
 
     def _check_listen(self) -> None:
         """What can be said of the address without looking a name up."""
@@ -122,16 +164,19 @@ class NodeBase(Generic[C, R]):
                 )
             self._check_resolved()
             core = native()
-            peers = None
-            if self._peers is not None:
-                peers = [(node, peer.address, peer.client_address) for node, peer in self._peers.items()]
+            peers, join = None, None
+            if self._join is not None:
+                addresses, own = self._join
+                join = (addresses, own.raw(self._id))
+            elif self._peers is not None:
+                peers = [peer.raw(node) for node, peer in self._peers.items()]
             transport = core.GrpcTransport() if self._transport is None else self._transport
             if not isinstance(transport, (core.GrpcTransport, core.LocalTransport)):
                 transport = _hooks.Carrier(transport)
             BRIDGE.retain()
             try:
                 node: Node = core.Node(
-                    self._id, settings(self._config), peers, self._listen, self._storage, self._machine, transport
+                    self._id, settings(self._config), peers, join, self._listen, self._storage, self._machine, transport
                 )
                 node.start()
             except BaseException:
@@ -207,11 +252,15 @@ class NodeBase(Generic[C, R]):
         except ValueError as error:
             raise ConfigError(str(error), node=self._id) from None
 
-    def _consistency(self, value: Literal["linearizable", "eventual"]) -> Literal["linearizable", "eventual"]:
+    def _consistency(
+        self, value: Literal["linearizable", "lease", "eventual"]
+    ) -> Literal["linearizable", "lease", "eventual"]:
         """Raises `ConfigError` for anything else."""
-        if value in {"linearizable", "eventual"}:
+        if value in {"linearizable", "lease", "eventual"}:
             return value
-        raise ConfigError(f"consistency is {shown(value)}: 'linearizable' or 'eventual' is needed", node=self._id)
+        raise ConfigError(
+            f"consistency is {shown(value)}: 'linearizable', 'lease' or 'eventual' is needed", node=self._id
+        )
 
     # --- what never waits -----------------------------------------------------------------------------------------------
 
@@ -268,6 +317,35 @@ class NodeBase(Generic[C, R]):
         role, term, leader, commit, applied = self._node.summary()
         state = "closed " if self._done else ""
         return f"<{name} {state}{role} term={term} leader={leader} commit={commit} applied={applied}>"
+
+
+class Changes(NamedTuple):
+    """A change of the members, checked, as native code takes it."""
+
+    add: list[RawPeer]
+    remove: list[int]
+    promote: list[int]
+    demote: list[int]
+
+
+def checked_changes(add: object, remove: object, promote: object, demote: object) -> Changes:
+    """Raises `ConfigError` for what can be no change of any cluster."""
+    return Changes(
+        checked_members("add", add),
+        checked_ids("remove", remove),
+        checked_ids("promote", promote),
+        checked_ids("demote", demote),
+    )
+
+
+def checked_target(to: object) -> int | None:
+    """The node that shall lead. Raises `ConfigError`."""
+    if to is None:
+        return None
+    problems = node_id_problems(to)
+    if problems or not isinstance(to, int):
+        raise refused([f"to: {problem}" for problem in problems], "transfer")
+    return to
 
 
 def checked_config(what: str, config: object) -> Config:

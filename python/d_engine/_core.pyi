@@ -18,7 +18,7 @@ Rules of this module, for both of its sides:
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypedDict, final, overload, type_check_only
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypedDict, final, overload, type_check_only
 
 from typing_extensions import Buffer, TypeVar
 
@@ -266,9 +266,9 @@ class TransportHooks(Protocol):
         """(node id, receive), on the thread that runs `start()`."""
 
     @property
-    def set_peers(self) -> Callable[[list[tuple[int, str, str | None]]], None]:
-        """[(id, address, client address)], the own one included. First on the thread that runs `start()`, right after `start`; then on the
-        send thread, whenever the configuration changes."""
+    def set_peers(self) -> Callable[[list[RawPeer]], None]:
+        """All members, the own one included; one that was removed is among them for a little longer. First on the thread that runs
+        `start()`, right after `start`; then on the send thread, whenever the configuration changes."""
 
     @property
     def send(self) -> Callable[[list[tuple[int, Literal["control", "data", "bulk"], bytes]]], None]:
@@ -379,6 +379,12 @@ class Progress(TypedDict):
     state: Literal["probe", "replicate", "snapshot"]
     active: bool  # heard from within an election timeout
 
+RawPeer: TypeAlias = tuple[int, str, str | None, Literal["voter", "learner", "witness"], int, bool]
+"""One member: id, address, client address, role, priority, auto_promote."""
+
+RawMember: TypeAlias = tuple[RawPeer, str | None]
+"""One member of a configuration, and its incarnation (32 hex digits) once it is recorded."""
+
 @type_check_only
 class RawStatus(TypedDict):
     id: int
@@ -391,7 +397,7 @@ class RawStatus(TypedDict):
     durable: int
     purged: tuple[int, int]
     snapshot: tuple[int, int] | None
-    members: list[tuple[int, str, str | None]]  # id, address, client address
+    members: list[RawMember]
     missing: list[int]  # voters whose incarnation is awaited
     apply_error: BaseException | None  # a PluginError
     storage_stalled: bool
@@ -406,20 +412,23 @@ class Node:
         cls,
         node_id: int,
         settings: Settings,
-        peers: Sequence[tuple[int, str, str | None]] | None,
+        peers: Sequence[RawPeer] | None,
+        join: tuple[Sequence[str], RawPeer] | None,
         listen: str | None,
         storage: str | StorageHooks,
         machine: MachineHooks,
         transport: GrpcTransport | LocalTransport | TransportHooks,
     ) -> Node:
         """Keeps what it is given; no I/O, no threads. `storage` as a string is a directory with the native log. `peers` are the initial
-        members in ascending order, `listen` is where a native network transport binds (None: the own address)."""
+        members in ascending order, `join` are addresses of members to ask instead and what this node shall be, `listen` is where a
+        native network transport binds (None: the own address)."""
 
     def start(self) -> None:
         """Takes directory, port and threads; undoes all of it if one fails. Once only.
 
         Raises `DirectoryLockedError`, `WrongNodeError` (directory of another node), `WrongClusterError`, `CorruptLogError`, `StorageError`,
-        `ConfigError` (an address that cannot be bound; empty storage without peers), `PluginError` (open, start, set_peers, …), `ClosedError`.
+        `ConfigError` (an address that cannot be bound; empty storage without peers; the cluster refuses the new member), `PluginError` (open,
+        start, set_peers, …), `DeadlineError` (no member answers the request to join), `ClosedError`.
         """
 
     def close(self, handover: bool, timeout: float) -> None:
@@ -473,7 +482,7 @@ class Node:
         fn: Callable[[Any], Any],
         argument: Any,
         callback: str,
-        consistency: Literal["linearizable", "eventual"],
+        consistency: Literal["linearizable", "lease", "eventual"],
         timeout: float,
     ) -> Any:
         """`fn(argument)` on the apply thread between two batches, fresh as asked. `callback` names it in errors. A `CommandError` raised by it
@@ -487,15 +496,41 @@ class Node:
         fn: Callable[[Any], Any],
         argument: Any,
         callback: str,
-        consistency: Literal["linearizable", "eventual"],
+        consistency: Literal["linearizable", "lease", "eventual"],
         timeout: float,
     ) -> int: ...
-    def read_barrier(self, consistency: Literal["linearizable", "eventual"], timeout: float) -> int:
+    def read_barrier(self, consistency: Literal["linearizable", "lease", "eventual"], timeout: float) -> int:
         """Waits until the state machine holds everything acknowledged before the call; returns the applied index. `DeadlineError`, `ClosedError`."""
 
     def read_barrier_to(
-        self, queue: Completions, key: object, consistency: Literal["linearizable", "eventual"], timeout: float
+        self, queue: Completions, key: object, consistency: Literal["linearizable", "lease", "eventual"], timeout: float
     ) -> int: ...
+    def change(
+        self,
+        add: Sequence[RawPeer],
+        remove: Sequence[int],
+        promote: Sequence[int],
+        demote: Sequence[int],
+        timeout: float,
+    ) -> list[RawMember]:
+        """Changes the members, all of it or nothing; returns them once the change is committed. `ConfigError` or `NotAcceptedError` with
+        `reason`, `NotLeaderError`, `OverloadedError`, `OutcomeUnknownError`, `PluginError` (apply has stopped here), `ClosedError`."""
+
+    def change_to(
+        self,
+        queue: Completions,
+        key: object,
+        add: Sequence[RawPeer],
+        remove: Sequence[int],
+        promote: Sequence[int],
+        demote: Sequence[int],
+        timeout: float,
+    ) -> int: ...
+    def transfer(self, to: int | None, timeout: float) -> int:
+        """Gives leadership to that voter (None: to the best one); returns who leads then. `NotLeaderError`, `ConfigError` or
+        `NotAcceptedError` with `reason`, `DeadlineError`, `ClosedError`."""
+
+    def transfer_to(self, queue: Completions, key: object, to: int | None, timeout: float) -> int: ...
     def wait_ready(self, timeout: float) -> None:
         """Until a leader is known and the first entry of its term is applied here. `DeadlineError` (says who is missing), `ClosedError`."""
 

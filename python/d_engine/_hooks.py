@@ -30,7 +30,7 @@ from .plugins import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ._core import Entries, Receive, Sink, Source
+    from ._core import Entries, RawPeer, Receive, Sink, Source
     from .plugins import SnapshotWriter
 
 Outcome = tuple[Sequence[Any], BaseException | None, str]
@@ -301,8 +301,13 @@ class Carrier:
         checks.check("transport", transport, checks.TRANSPORT)
         make = Outgoing._make
 
-        def set_peers(table: list[tuple[int, str, str | None]]) -> None:
-            transport.set_peers({node: Peer(address, client_address=client) for node, address, client in table})
+        def set_peers(table: list[RawPeer]) -> None:
+            transport.set_peers(
+                {
+                    node: Peer(address, role, priority, auto_promote, client)
+                    for node, address, client, role, priority, auto_promote in table
+                }
+            )
 
         def send(batch: list[tuple[int, Any, bytes]]) -> None:
             transport.send(list(map(make, batch)))

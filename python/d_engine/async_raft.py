@@ -6,20 +6,21 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from . import errors
-from ._base import C, NodeBase, R, checked_items
+from ._base import C, NodeBase, R, checked_changes, checked_items, checked_target
 from ._calls import LoopCalls, run_in_thread
 from .sessions import AsyncSession, begin, run_async
-from .status import Change, make_change
+from .status import Change, Member, make_change, make_members
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ._core import Completions, Node
     from .errors import CommandError
+    from .peers import Peer
     from .sessions import InSession, SessionPlace
 
 __all__ = ["AsyncRaft"]
@@ -139,7 +140,7 @@ class AsyncRaft(NodeBase[C, R]):
         self,
         request: Any,
         *,
-        consistency: Literal["linearizable", "eventual"] = "linearizable",
+        consistency: Literal["linearizable", "lease", "eventual"] = "linearizable",
         timeout: float | None = None,
     ) -> Any:
         """As `Raft.query`; `StateMachine.query` runs on the apply thread, not on the loop."""
@@ -151,7 +152,7 @@ class AsyncRaft(NodeBase[C, R]):
         self,
         fn: Callable[[Any], T],
         *,
-        consistency: Literal["linearizable", "eventual"] = "linearizable",
+        consistency: Literal["linearizable", "lease", "eventual"] = "linearizable",
         timeout: float | None = None,
     ) -> T:
         """As `Raft.read`; `fn` runs on the apply thread, not on the loop."""
@@ -161,11 +162,34 @@ class AsyncRaft(NodeBase[C, R]):
         return cast("T", result)
 
     async def read_barrier(
-        self, *, consistency: Literal["linearizable", "eventual"] = "linearizable", timeout: float | None = None
+        self,
+        *,
+        consistency: Literal["linearizable", "lease", "eventual"] = "linearizable",
+        timeout: float | None = None,
     ) -> int:
         """As `Raft.read_barrier`."""
         limit, fresh = self._seconds(timeout), self._consistency(consistency)
         return cast("int", await self._call(lambda node, queue, key: node.read_barrier_to(queue, key, fresh, limit)))
+
+    # --- members ------------------------------------------------------------------------------------------------------------
+
+    async def change(
+        self,
+        *,
+        add: Mapping[int, str | Peer] | None = None,
+        remove: Iterable[int] = (),
+        promote: Iterable[int] = (),
+        demote: Iterable[int] = (),
+        timeout: float | None = None,
+    ) -> dict[int, Member]:
+        """As `Raft.change`."""
+        limit, changes = self._seconds(timeout), checked_changes(add, remove, promote, demote)
+        return make_members(await self._call(lambda node, queue, key: node.change_to(queue, key, *changes, limit)))
+
+    async def transfer(self, to: int | None = None, *, timeout: float | None = None) -> int:
+        """As `Raft.transfer`."""
+        limit, target = self._seconds(timeout), checked_target(to)
+        return cast("int", await self._call(lambda node, queue, key: node.transfer_to(queue, key, target, limit)))
 
     # --- waiting and looking ------------------------------------------------------------------------------------------------
 

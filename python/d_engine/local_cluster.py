@@ -22,13 +22,14 @@ from ._text import seconds, shown
 from .config import Config, refused
 from .raft import Raft
 from .sessions import Session, begin, run
-from .status import Change, Status
+from .status import Change, Member, Status
 from .storage import FileStorage
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .errors import CommandError
+    from .peers import Peer
     from .plugins import DurableStateMachine, SupportsApply
     from .sessions import InSession, SessionPlace
 
@@ -302,7 +303,7 @@ class LocalCluster(Generic[C, R]):
         self,
         request: Any,
         *,
-        consistency: Literal["linearizable", "eventual"] = "linearizable",
+        consistency: Literal["linearizable", "lease", "eventual"] = "linearizable",
         timeout: float | None = None,
     ) -> Any:
         """As `Raft.query`."""
@@ -312,17 +313,39 @@ class LocalCluster(Generic[C, R]):
         self,
         fn: Callable[[Any], T],
         *,
-        consistency: Literal["linearizable", "eventual"] = "linearizable",
+        consistency: Literal["linearizable", "lease", "eventual"] = "linearizable",
         timeout: float | None = None,
     ) -> T:
         """As `Raft.read`."""
         return self._wait(timeout, lambda raft, left: raft.read(fn, consistency=consistency, timeout=left))
 
     def read_barrier(
-        self, *, consistency: Literal["linearizable", "eventual"] = "linearizable", timeout: float | None = None
+        self,
+        *,
+        consistency: Literal["linearizable", "lease", "eventual"] = "linearizable",
+        timeout: float | None = None,
     ) -> int:
         """As `Raft.read_barrier`."""
         return self._wait(timeout, lambda raft, left: raft.read_barrier(consistency=consistency, timeout=left))
+
+    def change(
+        self,
+        *,
+        add: Mapping[int, str | Peer] | None = None,
+        remove: Iterable[int] = (),
+        promote: Iterable[int] = (),
+        demote: Iterable[int] = (),
+        timeout: float | None = None,
+    ) -> dict[int, Member]:
+        """As `Raft.change`."""
+        out, up, down = list(remove), list(promote), list(demote)
+        return self._ask(
+            timeout, lambda raft, left: raft.change(add=add, remove=out, promote=up, demote=down, timeout=left)
+        )
+
+    def transfer(self, to: int | None = None, *, timeout: float | None = None) -> int:
+        """As `Raft.transfer`, on the node that leads."""
+        return self._ask(timeout, lambda raft, left: raft.transfer(to, timeout=left))
 
     def wait_ready(self, *, timeout: float | None = None) -> None:
         """Waits until every live node is ready, as `Raft.wait_ready`."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from . import errors
-from ._base import C, NodeBase, R, checked_items
+from ._base import C, NodeBase, R, checked_changes, checked_items, checked_target
 from ._calls import Call, Futures
 from .sessions import Session, begin, ended, run
-from .status import Change, make_change
+from .status import Change, Member, make_change, make_members
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .errors import CommandError
+    from .peers import Peer
     from .sessions import InSession
 
 __all__ = ["Raft"]
@@ -38,6 +39,9 @@ class Raft(NodeBase[C, R]):
         config: settings; None: `Config()`.
         peers: the *initial* members, this node included, as {id: "host:port"} or {id: Peer(...)}; used only while the storage is
             empty (with `FileStorage` they may be left out afterwards).
+        join: addresses of members, in place of `peers`: the node asks them to be taken in, and starts as a learner that becomes a
+            voter once it has caught up. Used only while the storage is empty. Where the node itself is reached is `listen`, or its own
+            entry in `peers`, which may also give it a role and a priority.
         transport: None: a new `GrpcTransport`.
         listen: where `GrpcTransport` binds ("host:port"); None: this node's own address in `peers`.
 
@@ -53,9 +57,11 @@ class Raft(NodeBase[C, R]):
 
         Raises:
             DirectoryLockedError: another process uses the directory.
-            WrongNodeError, WrongClusterError: it is the directory of another node or cluster.
+            WrongNodeError, WrongClusterError: it is the directory of another node or cluster, or `join` led to another cluster.
             CorruptLogError, StorageError: it is damaged or cannot be read or written.
-            ConfigError: the address cannot be bound, or the storage is empty and there are no `peers`.
+            ConfigError: the address cannot be bound, or the storage is empty and there are no `peers`; with `join`, also what the
+                cluster finds wrong with the new member (`reason`).
+            DeadlineError: no member has taken the node in within `Config.request_timeout`.
             PluginError: a plugin raised.
             ClosedError, ForkError: it was started or closed before, or belongs to another process.
         """
@@ -113,7 +119,8 @@ class Raft(NodeBase[C, R]):
             timeout: seconds.
 
         Raises:
-            NotLeaderError: no leader was known within the timeout, or `Config.forward` is off. Certainly not applied.
+            NotLeaderError: no leader was known within the timeout, `Config.forward` is off, or this node is a witness or was removed.
+                Certainly not applied.
             OverloadedError: a queue is full. Certainly not applied; retry later.
             TooLargeError: longer than `Config.max_entry_bytes`.
             OutcomeUnknownError: the deadline passed, leadership was lost or the node closed while it was under way.
@@ -197,18 +204,21 @@ class Raft(NodeBase[C, R]):
         self,
         request: Any,
         *,
-        consistency: Literal["linearizable", "eventual"] = "linearizable",
+        consistency: Literal["linearizable", "lease", "eventual"] = "linearizable",
         timeout: float | None = None,
     ) -> Any:
         """What `StateMachine.query(request)` returns, on the apply thread between two batches; on any node.
 
         Args:
             request: passed on as it is.
-            consistency: "linearizable": sees every write acknowledged before this call, anywhere; "eventual": what this node has.
+            consistency: "linearizable": sees every write acknowledged before this call, anywhere, as a quorum confirms; "lease": the
+                same, confirmed by the leader's lease, quicker, and true as long as clocks keep within `Config.drift_bound`; "eventual":
+                what this node has.
             timeout: seconds.
 
         Raises:
             DeadlineError: no quorum, or apply did not get there in time.
+            NotLeaderError: this node is a witness, which has no state, or was removed from the cluster.
             PluginError: `query` raised; `__cause__` is what it raised. A `CommandError` comes as it is.
             ClosedError, ForkError.
         """
@@ -220,7 +230,7 @@ class Raft(NodeBase[C, R]):
         self,
         fn: Callable[[Any], T],
         *,
-        consistency: Literal["linearizable", "eventual"] = "linearizable",
+        consistency: Literal["linearizable", "lease", "eventual"] = "linearizable",
         timeout: float | None = None,
     ) -> T:
         """What `fn(state_machine)` returns, on the apply thread between two batches. It must not change the state. Raises as `query`."""
@@ -230,7 +240,10 @@ class Raft(NodeBase[C, R]):
         )
 
     def read_barrier(
-        self, *, consistency: Literal["linearizable", "eventual"] = "linearizable", timeout: float | None = None
+        self,
+        *,
+        consistency: Literal["linearizable", "lease", "eventual"] = "linearizable",
+        timeout: float | None = None,
     ) -> int:
         """Waits until the state machine holds every write acknowledged before this call; for machines with locks of their own.
 
@@ -238,9 +251,66 @@ class Raft(NodeBase[C, R]):
             The applied index.
 
         Raises:
-            DeadlineError, ClosedError, ForkError.
+            DeadlineError, NotLeaderError, ClosedError, ForkError: as `query`.
         """
         return self._live().read_barrier(self._consistency(consistency), self._seconds(timeout))
+
+    # --- members ------------------------------------------------------------------------------------------------------------
+
+    def change(
+        self,
+        *,
+        add: Mapping[int, str | Peer] | None = None,
+        remove: Iterable[int] = (),
+        promote: Iterable[int] = (),
+        demote: Iterable[int] = (),
+        timeout: float | None = None,
+    ) -> dict[int, Member]:
+        """Changes who belongs to the cluster: all of it in one step or in joint consensus, or nothing. On any node; followers forward.
+
+        What is in the way for a moment (another change, a new leader) is waited for within the timeout.
+
+        Args:
+            add: {id: address or Peer}. A new voter comes in as a learner and votes once it has caught up (unless
+                `auto_promote=False`). For a member: its address, client address, priority and auto_promote are replaced.
+            remove: ids of members that leave.
+            promote: learners that become voters.
+            demote: voters that become learners.
+            timeout: seconds.
+
+        Returns:
+            The members after the change, which is committed.
+
+        Raises:
+            ConfigError: such a change cannot be made; `reason` says why in a word. Nothing was changed.
+            NotAcceptedError: not now; `reason` says why in a word. Nothing was changed.
+            NotLeaderError: no leader was known within the timeout, or `Config.forward` is off. Nothing was changed.
+            OutcomeUnknownError: the deadline passed, leadership was lost or the node closed while it was under way.
+            PluginError: apply has stopped on this node: ask another one.
+            OverloadedError, ClosedError, ForkError.
+        """
+        changes = checked_changes(add, remove, promote, demote)
+        return make_members(self._live().change(*changes, self._seconds(timeout)))
+
+    def transfer(self, to: int | None = None, *, timeout: float | None = None) -> int:
+        """Gives leadership to another voter. Only the leader can; the outcome is known within an election timeout or two.
+
+        Args:
+            to: the node that shall lead; None: the one with the highest priority among those that are caught up.
+            timeout: seconds.
+
+        Returns:
+            Who leads then.
+
+        Raises:
+            NotLeaderError: this node does not lead, or another node than `to` has become leader.
+            ConfigError: `to` is no member ("unknown_member"), or no voter that can lead ("not_a_voter").
+            NotAcceptedError: `to` is too far behind or silent ("too_far_behind"), nobody can lead ("no_successor"), or another
+                transfer is under way ("transferring"). `reason` holds the word.
+            DeadlineError: the timeout was shorter than the transfer, which may still succeed.
+            ClosedError, ForkError.
+        """
+        return self._live().transfer(checked_target(to), self._seconds(timeout))
 
     # --- waiting and looking ------------------------------------------------------------------------------------------------
 

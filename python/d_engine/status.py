@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from .peers import Peer
 from .plugins import LogId
 
 if TYPE_CHECKING:
-    from ._core import RawStatus
+    from ._core import RawMember, RawStatus
     from .errors import PluginError
 
-__all__ = ["Change", "Progress", "Status"]
+__all__ = ["Change", "Member", "Progress", "Status"]
 
 
 class Change(NamedTuple):
@@ -33,6 +33,25 @@ class Change(NamedTuple):
 def make_change(role: str, term: int, leader: int | None) -> Change:
     """From what native code gives."""
     return Change(cast("Any", role), term, leader)
+
+
+@dataclasses.dataclass(frozen=True)
+class Member(Peer):
+    """A member as the cluster has it: a `Peer`, and the data directory that it runs on.
+
+    Attributes:
+        incarnation: of its data directory (32 hex digits); None until a leader has heard of it.
+    """
+
+    incarnation: str | None = None
+
+
+def make_members(raw: Iterable[RawMember]) -> dict[int, Member]:
+    """From what native code gives."""
+    return {
+        node: Member(address, role, priority, auto_promote, client, incarnation)
+        for (node, address, client, role, priority, auto_promote), incarnation in raw
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +88,7 @@ class Status:
         durable: the last entry known to be on this node's disk.
         purged: the last entry no longer in the log, with its term.
         snapshot: the newest snapshot, or None.
-        members: all members by id.
+        members: all members by id, as far as this node knows: with role and incarnation. A node that was removed is not among them.
         missing: voters that have never been seen: the first election waits for them.
         apply_error: why the state machine has stopped here, or None.
         storage_stalled: whether the oldest write waits for longer than `Config.storage_stall_timeout`.
@@ -86,7 +105,7 @@ class Status:
     durable: int
     purged: LogId
     snapshot: LogId | None
-    members: Mapping[int, Peer]
+    members: Mapping[int, Member]
     missing: tuple[int, ...]
     apply_error: PluginError | None
     storage_stalled: bool
@@ -107,7 +126,7 @@ def make_status(raw: RawStatus) -> Status:
         durable=raw["durable"],
         purged=LogId(*raw["purged"]),
         snapshot=None if raw["snapshot"] is None else LogId(*raw["snapshot"]),
-        members={node: Peer(address, client_address=client) for node, address, client in raw["members"]},
+        members=make_members(raw["members"]),
         missing=tuple(raw["missing"]),
         apply_error=cast("PluginError | None", raw["apply_error"]),
         storage_stalled=raw["storage_stalled"],

@@ -21,18 +21,24 @@ class Nodes:
         directory: Path,
         *,
         count: int = 3,
+        room: int = 0,
+        roles: dict[int, str] | None = None,
         config: dict[str, Any] | None = None,
         storage: str = "file",
         prefix: Callable[[int], Sequence[str]] = lambda node: (),
     ) -> None:
         self.directory = directory
         self.ids = tuple(range(1, count + 1))
+        self.all_ids = tuple(range(1, max(count, room) + 1))  # those that may join later among them
+        self.roles = roles or {}
+        self._joined: dict[int, Sequence[int]] = {}
         self.config = config or {}
         self.storage = storage
         self._prefix = prefix  # a command that runs the interpreter, such as strace with its options
-        self._ports = Ports(count)
-        self.ports = dict(zip(self.ids, self._ports.numbers, strict=True))
-        self.peers = {node: f"127.0.0.1:{port}" for node, port in self.ports.items()}
+        self._ports = Ports(len(self.all_ids))
+        self.ports = dict(zip(self.all_ids, self._ports.numbers, strict=True))
+        self.addresses = {node: f"127.0.0.1:{port}" for node, port in self.ports.items()}
+        self.peers = {node: self.addresses[node] for node in self.ids}
         self.children: dict[int, Child] = {}
         self.events: dict[int, list[Reply]] = {}
         self._others: list[Child] = []
@@ -56,7 +62,7 @@ class Nodes:
     def start(self, *nodes: int) -> "Nodes":
         """Starts these nodes (default: all), without waiting for them."""
         for node in nodes or self.ids:
-            self.children[node] = self.spawn(node)
+            self.children[node] = self.spawn(node, join=self._joined.get(node, ()))
         return self
 
     def spawn(
@@ -66,6 +72,7 @@ class Nodes:
         directory: Path | None = None,
         config: dict[str, Any] | None = None,
         peers: dict[int, str] | None = None,
+        join: Sequence[int] = (),
     ) -> Child:
         """One process for a node, perhaps with something else than it should have; not among `children`."""
         folder = self.directory / f"node-{node}"
@@ -73,7 +80,8 @@ class Nodes:
         spec = {
             "id": node,
             "directory": str(directory or self.data(node)),
-            "peers": peers or self.peers,
+            "peers": self._table({node: self.addresses[node]} if join else peers or self.peers),
+            "join": [self.addresses[member] for member in join] or None,
             "config": self.config if config is None else config,
             "storage": self.storage,
         }
@@ -86,6 +94,34 @@ class Nodes:
         )
         self._others.append(child)
         return child
+
+    def _table(self, peers: dict[int, str]) -> dict[int, Any]:
+        return {
+            node: {"address": address, "role": self.roles[node]} if node in self.roles else address
+            for node, address in peers.items()
+        }
+
+    def join(self, node: int, *, through: Sequence[int], within: float = 60.0) -> None:
+        """Starts a node that asks these members to be taken in, and waits until it votes."""
+        self._joined[node] = through
+        self.children[node] = self.spawn(node, join=through)
+        started = self.event(node, within)
+        assert started["event"] == "started", started
+        role = self.roles.get(node, "voter")
+        wait_until(lambda: self.members(node).get(node) == role, within=within, what=f"node {node} to become a {role}")
+
+    def members(self, node: int) -> dict[int, str]:
+        """The roles of all members, as that node has them."""
+        return {int(member): role for member, role in self.status(node)["members"].items()}
+
+    def remove(self, node: int, *, through: int, within: float = 60.0) -> None:
+        """Removes a member: asked for again where nobody knows what became of it, until the members say so."""
+
+        def gone() -> bool:
+            answer = self.children[through].call("change", remove=[node], within=10, timeout=20)
+            return str(node) not in answer.get("members", {str(node): ""}) or node not in self.members(through)
+
+        wait_until(gone, within=within, what=f"node {node} to be removed")
 
     def event(self, node: int, within: float = 20.0) -> Reply:
         """What the newest process of that node said about its start: `started`, or `refused` with kind and text."""

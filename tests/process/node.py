@@ -1,6 +1,7 @@
 """One node under test, in a process of its own: `python tests/process/node.py SPEC`, driven over standard input and output.
 
-SPEC is JSON: `id`, `directory`, `peers`, `config` (arguments of Config), `storage` ("file", or "python": SQLite behind a
+SPEC is JSON: `id`, `directory`, `peers` (addresses, or arguments of Peer), `join`, `config` (arguments of Config),
+`storage` ("file", or "python": SQLite behind a
 store that can be told to sleep and counts its calls).
 """
 
@@ -21,6 +22,7 @@ from d_engine import (
     DEngineError,
     FileStorage,
     NotAcceptedError,
+    Peer,
     Raft,
     ResultLostError,
     SessionPlace,
@@ -117,6 +119,43 @@ class SleepyStorage:
         self._inner.close()
 
 
+class Readers:
+    """Threads that read all the time, each with one tier, and note what they saw."""
+
+    def __init__(self, raft: Raft, tiers: dict[str, int]) -> None:
+        self._raft = raft
+        self._end = threading.Event()
+        self._seen: dict[str, list[tuple[float, int]]] = {tier: [] for tier in tiers}
+        self._errors: dict[str, int] = {}
+        self._threads = [
+            threading.Thread(target=self._run, args=(tier,), daemon=True)
+            for tier, count in tiers.items()
+            for _ in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, tier: Any) -> None:
+        seen = self._seen[tier]
+        while not self._end.is_set():
+            began = time.monotonic()
+            try:
+                index = self._raft.read(
+                    lambda machine: machine.indexes[-1] if machine.indexes else 0, consistency=tier, timeout=10
+                )
+            except DEngineError as error:
+                name = type(error).__name__
+                self._errors[name] = self._errors.get(name, 0) + 1
+            else:
+                seen.append((began, index))
+
+    def stop(self) -> dict[str, Any]:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+        return {"seen": self._seen, "errors": self._errors}
+
+
 class Node:
     """The requests of the harness, one method each."""
 
@@ -125,10 +164,16 @@ class Node:
         self.machine = Ledger(spec["id"])
         storage = FileStorage(spec["directory"]) if spec["storage"] == "file" else SleepyStorage(spec["directory"])
         self.storage = storage
-        peers = {int(node): address for node, address in spec["peers"].items()}
-        self.raft = Raft(spec["id"], storage, self.machine, Config(**spec["config"]), peers=peers)
+        peers = {
+            int(node): address if isinstance(address, str) else Peer(**address)
+            for node, address in spec["peers"].items()
+        }
+        self.raft = Raft(
+            spec["id"], storage, self.machine, Config(**spec["config"]), peers=peers, join=spec.get("join")
+        )
         self._lock = threading.Lock()
         self.in_flight = 0
+        self._readers: Readers | None = None
 
     def status(self, request, answer) -> None:
         now = self.raft.status()
@@ -144,6 +189,7 @@ class Node:
                 "missing": list(now.missing),
                 "storage_stalled": now.storage_stalled,
                 "apply_error": repr(now.apply_error) if now.apply_error else None,
+                "members": {node: member.role for node, member in now.members.items()},
                 "in_flight": self.in_flight,
                 "slept": self.machine.slept,
                 "restores": self.machine.restores,
@@ -267,6 +313,43 @@ class Node:
         self.raft.wait_ready(timeout=request["within"])
         answer({})
 
+    def change(self, request, answer) -> None:
+        """The members afterwards, or why they are as they were."""
+
+        def run() -> None:
+            try:
+                changed = self.raft.change(
+                    remove=request.get("remove", ()), promote=request.get("promote", ()), timeout=request["within"]
+                )
+                answer({"members": {node: member.role for node, member in changed.items()}})
+            except DEngineError as error:
+                answer({"refused": type(error).__name__, "text": str(error)})
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def transfer(self, request, answer) -> None:
+        """Who leads afterwards, or why that has not changed."""
+
+        def run() -> None:
+            began = time.monotonic()
+            try:
+                leader = self.raft.transfer(request["to"], timeout=10)
+                answer({"leader": leader, "seconds": time.monotonic() - began})
+            except DEngineError as error:
+                answer({"leader": None, "refused": f"{type(error).__name__}: {error}"})
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def read(self, request, answer) -> None:
+        """Begins to read, with so many threads for each tier; answered at once."""
+        self._readers = Readers(self.raft, request["tiers"])
+        answer({})
+
+    def stop_reading(self, request, answer) -> None:
+        """{tier: [(when a read began, the last index that it saw), …]}, and the errors, by class."""
+        assert self._readers is not None
+        threading.Thread(target=lambda readers: answer(readers.stop()), args=(self._readers,), daemon=True).start()
+
     def snapshot(self, request, answer) -> None:
         answer({"index": self.raft.snapshot(timeout=30)})
 
@@ -299,6 +382,10 @@ def main() -> None:
         "ready",
         "snapshot",
         "dump",
+        "change",
+        "transfer",
+        "read",
+        "stop_reading",
     ]
     try:
         node.raft.start()

@@ -19,6 +19,7 @@ class Outcomes:
         self.lock = threading.Lock()
         self.numbers = count()
         self.acknowledged: dict[int, int] = {}  # number -> index
+        self.acknowledged_at: dict[int, float] = {}  # index -> when the caller knew, at the latest
         self.unknown: set[int] = set()
         self.refused: set[int] = set()
         self.complaints: list[str] = []
@@ -41,6 +42,7 @@ class Outcomes:
             else:
                 answer = done.result()
                 self.acknowledged.update((int(number), index) for number, index in answer["acknowledged"].items())
+                self.acknowledged_at.update((index, answer["at"]) for index in answer["acknowledged"].values())
                 self.unknown.update(answer["unknown"])
                 self.refused.update(answer["refused"])
                 for text in answer["errors"]:
@@ -109,7 +111,7 @@ class Pumps:
 
     def __init__(self, nodes: Nodes, *, chunk: int = CHUNK, pause: float = 0.0) -> None:
         self.outcomes = Outcomes()
-        self._pumps = [Pump(nodes, node, self.outcomes, chunk, pause) for node in nodes.ids]
+        self._pumps = [Pump(nodes, node, self.outcomes, chunk, pause) for node in nodes.all_ids]
 
     def __enter__(self) -> Self:
         return self

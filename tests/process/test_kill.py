@@ -58,9 +58,10 @@ def kill_under_load(nodes: Nodes, pumps: Pumps, victim: str, rng: random.Random)
 
 def check_ledgers(ledgers: dict[int, tuple[array, array]], outcomes: Outcomes) -> int:
     """Every acknowledged entry on every node at its index, none twice, one order. Returns how many unknown ones were applied."""
-    numbers, indexes = ledgers[1]
+    first = min(ledgers)
+    numbers, indexes = ledgers[first]
     for node, ledger in ledgers.items():
-        assert ledger == ledgers[1], f"node {node} applied something else than node 1, or in another order"
+        assert ledger == ledgers[first], f"node {node} applied something else than node {first}, or in another order"
     found = dict(zip(numbers, indexes, strict=True))
     assert len(found) == len(numbers), f"{len(numbers) - len(found)} entries were applied twice"
     assert list(indexes) == sorted(set(indexes)), "indexes do not rise"

@@ -3,6 +3,7 @@
 use std::sync::Weak;
 
 use d_engine_node::{Change, NodeError, Outcome};
+use d_engine_raft::Member;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
@@ -21,8 +22,10 @@ pub enum Answer {
     Object(Py<PyAny>),
     /// Of a read: what is to be raised.
     Raised(PyErr),
-    /// Of a barrier or a snapshot.
+    /// Of a barrier, a snapshot or a transfer.
     Index(u64),
+    /// Of a change of the members.
+    Members(Vec<Member>),
     /// Of `next_change`.
     Change(Change),
     /// There is nothing to say.
@@ -39,6 +42,7 @@ impl Answer {
             Self::Many(outcome) => many(py, outcome, origin),
             Self::Object(object) => Ok(object),
             Self::Raised(error) => Err(error),
+            Self::Members(members) => Ok(status::members(py, &members)?.into_any().unbind()),
             Self::Index(index) => Ok(index.into_pyobject(py)?.into_any().unbind()),
             Self::Change(change) => {
                 let change = (change.version, status::role(change.role), change.term, change.leader);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use d_engine_node::{Consistency, NodeError, Outcome, Reading};
-use d_engine_raft::{Draft, NodeId};
+use d_engine_raft::{Change, Configuration, Draft, NodeId};
 use pyo3::prelude::*;
 
 use crate::answer::Answer;
@@ -137,6 +137,8 @@ pub enum Call {
     ProposeMany(Draft),
     Read { function: Py<PyAny>, argument: Py<PyAny>, callback: String, consistency: Consistency },
     Barrier(Consistency),
+    Change(Vec<Change>),
+    Transfer(Option<NodeId>),
     WaitReady,
     Snapshot,
     NextChange(u64),
@@ -144,7 +146,7 @@ pub enum Call {
 
 impl Call {
     const fn is_proposal(&self) -> bool {
-        matches!(self, Self::Propose(_) | Self::ProposeMany(_))
+        matches!(self, Self::Propose(_) | Self::ProposeMany(_) | Self::Change(_))
     }
 
     const fn name(&self) -> &'static str {
@@ -152,6 +154,8 @@ impl Call {
             Self::Propose(_) | Self::ProposeMany(_) => "a proposal",
             Self::Read { .. } => "a read",
             Self::Barrier(_) => "a read barrier",
+            Self::Change(_) => "a change of the members",
+            Self::Transfer(_) => "a transfer of leadership",
             Self::WaitReady => "waiting for a leader",
             Self::Snapshot => "a snapshot",
             Self::NextChange(_) => "waiting for a change",
@@ -192,6 +196,17 @@ impl Call {
                 Box::new(move |reading| {
                     reply.put(reading.map_or_else(Answer::Failed, |reading| Answer::Index(reading.applied)));
                 }),
+            ),
+            Self::Change(changes) => {
+                let done = move |result: Result<Configuration, NodeError>| {
+                    reply.put(result.map_or_else(Answer::Failed, |found| Answer::Members(found.members)));
+                };
+                node.change(changes, timeout, Box::new(done));
+            }
+            Self::Transfer(to) => node.transfer(
+                to,
+                timeout,
+                Box::new(move |leader| reply.put(leader.map_or_else(Answer::Failed, Answer::Index))),
             ),
             Self::WaitReady => node.wait_ready(
                 timeout,

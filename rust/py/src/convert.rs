@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use d_engine_node::{Consistency, NodeConfig};
-use d_engine_raft::{Draft, EntryKind, Incarnation, Member, MemberRole, NodeId};
+use d_engine_raft::{Change, Draft, EntryKind, Incarnation, Member, MemberRole, NodeId};
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -14,8 +14,8 @@ use crate::errors;
 /// The most that one call may propose, whatever the settings say.
 const MAX_CALL_BYTES: usize = 1 << 30;
 
-/// A number, an address, and where clients connect: one member as Python writes it.
-pub type Peer = (NodeId, String, Option<String>);
+/// One member as Python writes it: number, address, where clients connect, role, priority, whether it is promoted by itself.
+pub type Peer = (NodeId, String, Option<String>, String, i32, bool);
 
 /// The bytes of anything with the buffer protocol, as a `bytes` object: itself if it is one.
 pub fn buffer<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
@@ -135,18 +135,45 @@ where
     value.extract::<T>().map_err(|error| PyTypeError::new_err(format!("settings: {name}: {}", error.into())))
 }
 
-/// An initial member.
-pub fn member((id, address, client_address): Peer) -> Member {
-    Member {
-        id,
-        address,
-        client_address,
-        role: MemberRole::Voter,
-        priority: 0,
-        auto_promote: true,
-        incarnation: None,
-        leaving: false,
-    }
+/// A member whose data directory is not known yet.
+pub fn member((id, address, client_address, role, priority, auto_promote): Peer) -> PyResult<Member> {
+    let role = match role.as_str() {
+        "voter" => MemberRole::Voter,
+        "learner" => MemberRole::Learner,
+        "witness" => MemberRole::Witness,
+        other => {
+            return Err(PyValueError::new_err(format!("role is {other:?}: write 'voter', 'learner' or 'witness'")));
+        }
+    };
+    Ok(Member { id, address, client_address, role, priority, auto_promote, incarnation: None, leaving: false })
+}
+
+pub fn members(peers: Vec<Peer>) -> PyResult<Vec<Member>> {
+    peers.into_iter().map(member).collect()
+}
+
+/// The same for Python.
+pub fn peer(member: &Member) -> (NodeId, &str, Option<&str>, &'static str, i32, bool) {
+    let role = match member.role {
+        MemberRole::Voter => "voter",
+        MemberRole::Learner => "learner",
+        MemberRole::Witness => "witness",
+    };
+    (member.id, &member.address, member.client_address.as_deref(), role, member.priority, member.auto_promote)
+}
+
+/// One change of the members, all of it together.
+pub fn changes(
+    add: Vec<Peer>,
+    remove: Vec<NodeId>,
+    promote: Vec<NodeId>,
+    demote: Vec<NodeId>,
+) -> PyResult<Vec<Change>> {
+    let mut changes: Vec<Change> = members(add)?.into_iter().map(Change::Add).collect();
+    changes.extend(remove.into_iter().map(Change::Remove));
+    changes.extend(promote.into_iter().map(Change::Promote));
+    changes.extend(demote.into_iter().map(Change::Demote));
+    Ok(changes)
 }
 
 pub fn identity_bytes(value: u128) -> [u8; 16] {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use d_engine_node::storage::FileStorage;
-use d_engine_node::{Metrics, NodeConfig, NodeParts, Storage, Summary, Transport};
+use d_engine_node::{Join, Metrics, NodeConfig, NodeParts, Storage, Summary, Transport};
 use d_engine_raft::{Member, NodeId};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -97,6 +97,7 @@ pub struct Node {
     id: NodeId,
     config: NodeConfig,
     members: Vec<Member>,
+    join: Option<Join>,
     state: Native<State>,
 }
 
@@ -143,7 +144,7 @@ impl Node {
             id: self.id,
             config: self.config.clone(),
             members: self.members.clone(),
-            join: None,
+            join: self.join.clone(),
             storage,
             machine: Machine::new(parts.machine.bind(py))?,
             transport,
@@ -180,10 +181,12 @@ impl Node {
 #[pymethods]
 impl Node {
     #[new]
+    #[expect(clippy::too_many_arguments, reason = "the stub's signature")]
     fn new(
         node_id: NodeId,
         settings: &Bound<'_, PyDict>,
         peers: Option<Vec<Peer>>,
+        join: Option<(Vec<String>, Peer)>,
         listen: Option<String>,
         storage: Py<PyAny>,
         machine: Py<PyAny>,
@@ -199,7 +202,10 @@ impl Node {
         Ok(Self {
             id: node_id,
             config: convert::settings(settings)?,
-            members: peers.unwrap_or_default().into_iter().map(convert::member).collect(),
+            members: convert::members(peers.unwrap_or_default())?,
+            join: join
+                .map(|(addresses, own)| Ok::<_, PyErr>(Join { addresses, member: convert::member(own)? }))
+                .transpose()?,
             state: Native::new("Node", state),
         })
     }
@@ -382,6 +388,50 @@ impl Node {
         timeout: f64,
     ) -> PyResult<u64> {
         self.begin(py, Call::Barrier(convert::consistency(consistency)?), timeout, queue, key)
+    }
+
+    /// Changes the members, all of it together; returns them once that is committed.
+    fn change(
+        &self,
+        py: Python<'_>,
+        add: Vec<Peer>,
+        remove: Vec<NodeId>,
+        promote: Vec<NodeId>,
+        demote: Vec<NodeId>,
+        timeout: f64,
+    ) -> PyResult<Py<PyAny>> {
+        self.wait(py, Call::Change(convert::changes(add, remove, promote, demote)?), timeout)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the stub's signature")]
+    fn change_to(
+        &self,
+        py: Python<'_>,
+        queue: &Completions,
+        key: Py<PyAny>,
+        add: Vec<Peer>,
+        remove: Vec<NodeId>,
+        promote: Vec<NodeId>,
+        demote: Vec<NodeId>,
+        timeout: f64,
+    ) -> PyResult<u64> {
+        self.begin(py, Call::Change(convert::changes(add, remove, promote, demote)?), timeout, queue, key)
+    }
+
+    /// Gives leadership away; returns who leads then.
+    fn transfer(&self, py: Python<'_>, to: Option<NodeId>, timeout: f64) -> PyResult<Py<PyAny>> {
+        self.wait(py, Call::Transfer(to), timeout)
+    }
+
+    fn transfer_to(
+        &self,
+        py: Python<'_>,
+        queue: &Completions,
+        key: Py<PyAny>,
+        to: Option<NodeId>,
+        timeout: f64,
+    ) -> PyResult<u64> {
+        self.begin(py, Call::Transfer(to), timeout, queue, key)
     }
 
     /// Until a leader is known and the first entry of its term is applied here.

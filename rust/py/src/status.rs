@@ -5,7 +5,7 @@ use d_engine_raft::{LogId, Member, NodeId, Role, Term};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::errors;
+use crate::{convert, errors};
 
 pub const fn role(role: Role) -> &'static str {
     match role {
@@ -25,8 +25,13 @@ fn place(id: LogId) -> (u64, u64) {
     (id.index, id.term)
 }
 
-fn members<'py>(py: Python<'py>, members: &[Member]) -> PyResult<Bound<'py, PyList>> {
-    PyList::new(py, members.iter().map(|member| (member.id, &member.address, &member.client_address)))
+/// `RawMember`s of the stub.
+pub fn members<'py>(py: Python<'py>, members: &[Member]) -> PyResult<Bound<'py, PyList>> {
+    let row = |member: &Member| {
+        let incarnation = member.incarnation.map(|incarnation| incarnation.to_string());
+        (convert::peer(member), incarnation).into_pyobject(py).map(Bound::into_any)
+    };
+    PyList::new(py, members.iter().map(row).collect::<PyResult<Vec<_>>>()?)
 }
 
 /// `RawStatus` of the stub.

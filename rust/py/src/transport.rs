@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use crate::boundary;
+use crate::convert;
 use crate::receive::{Door, Receive};
 
 /// `TransportHooks`, taken apart.
@@ -77,7 +78,7 @@ impl Transport for PythonTransport {
 
     fn set_peers(&mut self, members: &[Member]) -> Result<(), TransportError> {
         boundary::call("Transport.set_peers", |py| {
-            let members = members.iter().map(|member| (member.id, &member.address, &member.client_address));
+            let members = members.iter().map(convert::peer);
             self.set_peers.bind(py).call1((PyList::new(py, members)?,)).map(drop)
         })?;
         Ok(())

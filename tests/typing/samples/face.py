@@ -24,6 +24,7 @@ from d_engine import (
     LogBounds,
     LogId,
     LogStore,
+    Member,
     MemoryStorage,
     MetaStore,
     NotLeaderError,
@@ -172,6 +173,10 @@ def threads() -> None:
         assert_type(raft.submit_many([b"a"]), Future[list[int | CommandError]])
         assert_type(raft.read(lambda machine: 3), int)
         assert_type(raft.read_barrier(consistency="eventual"), int)
+        assert_type(raft.read(len, consistency="lease"), int)
+        assert_type(raft.change(add={4: "a:4", 5: Peer("a:5", role="witness")}, remove=[2]), dict[int, Member])
+        assert_type(raft.transfer(2), int)
+        assert_type(raft.status().members[1].incarnation, str | None)
         assert_type(raft.leader, int | None)
         assert_type(raft.status(), Status)
         assert_type(raft.changes(), Iterator[Change])
@@ -180,6 +185,7 @@ def threads() -> None:
     Raft(1, Storage(), Duck(), transport=SocketTransport(), peers={1: "a:1"})
     Raft(1, Nominal(), Batches(), transport=Wire(), peers={1: "a:1"})
     Raft(1, MemoryStorage(), Views(), transport=LocalTransport(), peers={1: "a:1"})
+    Raft(4, FileStorage("data"), WordCount(), join=["127.0.0.1:9081"], listen="127.0.0.1:9084")
     durable = Raft(1, SQLiteStorage("a.db"), Durable(), transport=GrpcTransport(), listen="127.0.0.1:0")
     assert_type(durable, Raft[bytes, int])
 
@@ -190,6 +196,8 @@ async def loops() -> None:
         assert_type(await raft.propose(b"a"), int)
         assert_type(await raft.propose_many([b"a"]), list[int | CommandError])
         assert_type(await raft.read_barrier(), int)
+        assert_type(await raft.change(promote=[4]), dict[int, Member])
+        assert_type(await raft.transfer(), int)
         async for change in raft.changes():
             assert_type(change, Change)
             print(change.role, change.term, change.leader)

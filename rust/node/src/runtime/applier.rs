@@ -139,7 +139,9 @@ impl<S: StateMachine> Applier<S> {
     }
 
     fn query(&self, machine: &mut S, query: Query<S>, index: Index) {
-        if self.position.last.index >= index {
+        if self.shared.is_witness() {
+            query.fail(&self.shared, self.shared.witness());
+        } else if self.position.last.index >= index {
             query.run(&self.shared, machine, self.position.last.index);
         } else {
             query.fail(&self.shared, self.shared.apply_stopped());
@@ -151,6 +153,10 @@ impl<S: StateMachine> Applier<S> {
         let (last, last_time) = (last.id(), last.time());
         if self.stopped {
             self.refuse(wanted);
+            return;
+        }
+        if self.shared.is_witness() {
+            self.pass_over(entries, wanted);
             return;
         }
         let bytes: usize = entries.iter().map(Entry::size).sum();
@@ -210,7 +216,7 @@ impl<S: StateMachine> Applier<S> {
         applied
     }
 
-    fn advance(&mut self, entries: &[Entry]) {
+    pub(super) fn advance(&mut self, entries: &[Entry]) {
         for entry in entries.iter().filter(|entry| entry.kind() == EntryKind::Configuration) {
             match Configuration::decode(&entry.payload()) {
                 Ok(configuration) => self.position.configuration = (entry.index(), configuration),

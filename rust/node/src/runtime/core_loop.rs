@@ -301,6 +301,10 @@ impl<S: StateMachine> CoreLoop<S> {
     /// A wiped node learns of it from the configuration.
     fn check_own(&self, configuration: &Configuration) {
         let (node, found) = (self.shared.id, self.shared.hello.incarnation);
+        if self.shared.hello.initial.members.is_empty() {
+            // It has joined, and what it reads on its way to the present is of the past.
+            return;
+        }
         let known = configuration.member(node).and_then(|member| member.incarnation);
         if let Some(expected) = known.filter(|known| *known != found) {
             let error = NodeError::WipedMember { node, expected, found };
@@ -311,7 +315,9 @@ impl<S: StateMachine> CoreLoop<S> {
     /// A member that becomes a witness needs no state any more. One that has been a witness has none, and cannot make up for
     /// it while it runs.
     fn check_role(&self, configuration: &Configuration) {
-        let Some(member) = configuration.member(self.shared.id) else { return };
+        // A node that catches up sees configurations of its number's past, too.
+        let own = configuration.member(self.shared.id);
+        let Some(member) = own.filter(|own| own.incarnation == Some(self.shared.hello.incarnation)) else { return };
         let witness = member.role == MemberRole::Witness;
         if witness == self.shared.is_witness() {
             return;

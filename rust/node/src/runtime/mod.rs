@@ -35,6 +35,7 @@ mod start;
 mod threads;
 mod transfer;
 mod watch;
+mod witness;
 
 pub(crate) use apply::ApplyTask;
 pub(crate) use calls::{Proposal, Query};

@@ -118,6 +118,9 @@ fn reset(log: &mut Loaded, store: &dyn LogStore, head: &SnapshotHead) -> Result<
 impl<S: StateMachine> Applier<S> {
     /// Brings the machine to where the log goes on: its own position, or the snapshot's.
     pub(super) fn bring_up(&mut self, machine: &mut S, recovered: &Recovered) -> Result<LogId, NodeError> {
+        if self.shared.is_witness() {
+            return Ok(self.bring_up_witness(recovered));
+        }
         let node = self.shared.id;
         let plugin = |failure| NodeError::Plugin { node, failure };
         let own = machine.applied().map_err(plugin)?;

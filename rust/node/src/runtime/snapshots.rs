@@ -10,6 +10,7 @@ use super::applier::{Applier, Position};
 use super::inbox::{Inbox, Item};
 use super::shared::Shared;
 use super::transfer::TransferInput;
+use super::witness::{read_head, write_head};
 use crate::driver::{DriverInput, Sessions};
 use crate::error::{NodeError, PluginFailure, StorageError};
 use crate::metrics::add;
@@ -72,6 +73,13 @@ impl<S: StateMachine> Applier<S> {
             return;
         }
         let (head, sessions) = (self.head(), self.sessions.encode());
+        if self.shared.is_witness() {
+            match write_head(self.store.as_ref(), head) {
+                Ok(finished) => drop(self.snapshots.push(SnapshotTask::Commit(finished))),
+                Err(error) => Trouble::Storage(error).report(&self.shared, &self.inbox),
+            }
+            return;
+        }
         let task = match machine.freeze() {
             Ok(Some(view)) => Ok(SnapshotTask::View(head, sessions, view)),
             Ok(None) => {
@@ -104,6 +112,10 @@ impl<S: StateMachine> Applier<S> {
     }
 
     fn read_back(&mut self, machine: &mut S, last: LogId) -> Result<(), Trouble> {
+        if self.shared.is_witness() {
+            self.take_place(read_head(self.store.as_ref(), last)?);
+            return Ok(());
+        }
         let (head, sessions) = restore_newest(self.store.as_ref(), machine, |found| found.index >= last.index)?;
         self.sessions = sessions;
         self.shared.set_applied(head.last.index);
@@ -150,8 +162,12 @@ fn restore_newest<S: StateMachine>(
         }
         return restored.map(|()| (head, sessions)).map_err(Trouble::Plugin);
     }
-    Err(StorageError::Inconsistent(format!("the snapshot of {} has no section for the state machine", head.last))
-        .into())
+    Err(StorageError::Inconsistent(format!(
+        "the snapshot of {} holds no state, because a witness made it: a witness becomes another member with an empty storage \
+         only (remove it, then join)",
+        head.last
+    ))
+    .into())
 }
 
 /// What the section of the sessions holds.

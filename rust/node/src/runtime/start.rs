@@ -5,7 +5,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use d_engine_raft::{Core, LogId, Member, MemberRole, NodeId, Start};
+use d_engine_raft::{Configuration, Core, LogId, Member, MemberRole, NodeId, Start};
 
 use super::applier::{Applier, Position};
 use super::apply::ApplyQueue;
@@ -25,7 +25,7 @@ use crate::error::NodeError;
 use crate::node::{Join, NodeParts};
 use crate::status::Status;
 use crate::traits::{
-    LogSink, LogStore, Park, SnapshotStore, StateMachine, Storage, ThreadHooks, Transport, TransportStart,
+    Hello, LogSink, LogStore, Park, SnapshotStore, StateMachine, Storage, ThreadHooks, Transport, TransportStart,
 };
 
 /// A node that runs.
@@ -107,7 +107,7 @@ fn assemble<S: StateMachine>(
         true => become_member(taken, id, &config, &hello, join.as_ref())?,
         false => configuration.members.clone(),
     };
-    let own = configuration.member(id).or_else(|| peers.iter().find(|member| member.id == id)).cloned();
+    let own = own_member(&configuration, &peers, &hello).or_else(|| join.map(|join| join.member));
     let address = own.as_ref().map(|member| member.address.clone()).unwrap_or_default();
     let shared = Arc::new(Shared::new(config, hello, configuration, log, hooks));
     shared.set_witness(own.is_some_and(|member| member.role == MemberRole::Witness));
@@ -166,6 +166,13 @@ fn assemble<S: StateMachine>(
         },
     )?;
     Ok((shared, inbox, core, last_status))
+}
+
+/// What this node is, unless a configuration of its number's past says so.
+fn own_member(configuration: &Configuration, peers: &[Member], hello: &Hello) -> Option<Member> {
+    let here = |member: &&Member| member.id == hello.node;
+    let own = configuration.members.iter().find(here).or_else(|| peers.iter().find(here));
+    own.filter(|own| own.incarnation.is_none_or(|incarnation| incarnation == hello.incarnation)).cloned()
 }
 
 /// Starts threads whose panic stops the node.
