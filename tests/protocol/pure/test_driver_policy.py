@@ -3,7 +3,7 @@
 from d_engine import pure
 from d_engine.pure import LogId
 from d_engine.pure import driver as d
-from support.driver_script import World, entries, proposed
+from support.driver_script import SETTINGS, World, entries, proposed
 
 
 def applied(index, size):
@@ -37,6 +37,31 @@ def test_snapshots_are_made_by_number_and_never_two_at_once():
     world.handle(d.SnapshotFailed())
     world.handle(applied(46, 1))
     assert world.said() == ["snapshot u: snapshot_failed"], "and not again at once"
+
+
+def test_snapshots_are_made_by_size():
+    world = World(1, SETTINGS._replace(snapshot_every_entries=0, snapshot_every_bytes=1_000))
+    world.handle(applied(100, 999))
+    assert world.said() == []
+    world.handle(applied(101, 1))
+    assert world.said() == ["take a snapshot"]
+    world.handle(taken(101))
+    world.handle(applied(102, 999))
+    assert world.said() == []
+    world.handle(applied(103, 1))
+    assert world.said() == ["take a snapshot"]
+
+
+def test_an_older_snapshot_is_never_the_newest():
+    world = World(1)
+    world.handle(applied(10, 1))
+    world.feed(pure.Restore(LogId(3, 40)))
+    world.said()
+    # The one that was being made when a leader's came ends late.
+    world.handle(taken(10))
+    world.handle(d.Snapshot("s", None, 40))
+    assert world.said() == ["snapshot s: 40"]
+    assert world.inputs() == ["taken 10@3"], "nothing to purge"
 
 
 def test_what_is_applied_while_a_snapshot_is_made_counts_for_the_next():
