@@ -193,9 +193,9 @@ class Core:
         self.now = max(self.now, given.now)
         kind = type(given)
         _TAKE[kind](self, given)
-        # What follows from it. A report of the state machine moves nothing else, but time has passed.
+        # What follows from it. A report of the state machine moves nothing of a leader, but learners' rounds go by the clock too.
         leadership = self.leadership
-        if leadership is not None and (kind is not Applied or leadership.held_more or leadership.promotable):
+        if leadership is not None and (kind is not Applied or leadership.promotable):
             leader.lead(self, leadership)
         if self.belongs and self.id not in self.configurations.members:
             membership.notice_removal(self)
