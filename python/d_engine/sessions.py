@@ -6,13 +6,13 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from ._text import shown
 from .errors import OutcomeUnknownError
 
 if TYPE_CHECKING:
-    from typing import Protocol, TypeAlias
+    from typing import Protocol
 
     class _Verbs(Protocol):
         @property
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["AsyncSession", "Session", "SessionPlace"]
 
 T = TypeVar("T")
-D = TypeVar("D")
 
 
 class SessionPlace(NamedTuple):
@@ -183,9 +182,8 @@ class Single:
             error.place = self._place
 
 
-if TYPE_CHECKING:
-    InSession: TypeAlias = "SessionBase | SessionPlace"
-    """What the verbs take as `session`."""
+InSession: TypeAlias = SessionBase | SessionPlace
+"""What the verbs take as `session`."""
 
 
 def begin(session: Any, data: Any, count: int | None = None) -> Attempt | Single:

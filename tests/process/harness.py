@@ -26,6 +26,7 @@ class Nodes:
         config: dict[str, Any] | None = None,
         storage: str = "file",
         prefix: Callable[[int], Sequence[str]] = lambda node: (),
+        program: Path = NODE,
     ) -> None:
         self.directory = directory
         self.ids = tuple(range(1, count + 1))
@@ -35,6 +36,7 @@ class Nodes:
         self.config = config or {}
         self.storage = storage
         self._prefix = prefix  # a command that runs the interpreter, such as strace with its options
+        self._program = program
         self._ports = Ports(len(self.all_ids))
         self.ports = dict(zip(self.all_ids, self._ports.numbers, strict=True))
         self.addresses = {node: f"127.0.0.1:{port}" for node, port in self.ports.items()}
@@ -82,12 +84,13 @@ class Nodes:
             "directory": str(directory or self.data(node)),
             "peers": self._table({node: self.addresses[node]} if join else peers or self.peers),
             "join": [self.addresses[member] for member in join] or None,
+            "listen": f"127.0.0.1:{self.ports[node]}",  # of use where something stands between the nodes
             "config": self.config if config is None else config,
             "storage": self.storage,
         }
         events = self.events[node] = []
         child = Child(
-            [*self._prefix(node), sys.executable, "-P", str(NODE), json.dumps(spec)],
+            [*self._prefix(node), sys.executable, "-P", str(self._program), json.dumps(spec)],
             name=f"node {node}",
             errors=folder / "stderr.txt",
             told=events.append,

@@ -249,7 +249,7 @@ class Node:
             try:
                 answer({"session": self.raft.session(timeout=request["within"]).id})
             except DEngineError as error:
-                answer({"session": None, "error": str(error)})
+                answer({"session": None, "why": str(error)})
 
         threading.Thread(target=run, daemon=True).start()
 

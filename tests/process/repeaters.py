@@ -1,5 +1,6 @@
 """Clients with sessions: whatever is refused, lost or unknown is sent again through another node, under its number."""
 
+import contextlib
 import random
 import threading
 from collections import deque
@@ -42,8 +43,9 @@ class Repeater:
         def opened() -> bool:
             child = self._nodes.children.get(self._rng.choice(self._nodes.ids))
             if child is not None:
-                answer = child.call("session", within=5, timeout=20)
-                found.extend([answer["session"]] if answer["session"] else [])
+                with contextlib.suppress(ChildGoneError):
+                    answer = child.call("session", within=5, timeout=20)
+                    found.extend([answer["session"]] if answer["session"] else [])
             return bool(found)
 
         wait_until(opened, within=60, what="a session")
