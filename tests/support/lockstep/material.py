@@ -21,7 +21,7 @@ def limits(random):
     """Tight limits, so that each is met."""
     pick = random.randint
     return settings(
-        storage_stall_timeout=pick(300, 4_000) * MS,
+        storage_stall_timeout=random.choice((pick(60, 300), pick(300, 1_000), pick(300, 4_000))) * MS,
         max_append_bytes=pick(100, 2_000),
         max_inflight_messages=pick(1, 6),
         max_inflight_bytes=pick(200, 4_000),

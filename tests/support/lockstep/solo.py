@@ -5,57 +5,41 @@ from itertools import accumulate
 from d_engine.pure import (
     Accepted,
     Add,
-    Append,
     Applied,
     Apply,
     ApplyStopped,
-    ChangeError,
     ChangeMembers,
-    ChangeReply,
     Close,
     Closed,
     Demote,
     Fetch,
     Fetched,
-    ForwardedChange,
-    ForwardedPropose,
     HardState,
     Heartbeat,
     HeartbeatReply,
     LogId,
-    Message,
     Persist,
     Persisted,
     PersistFailed,
-    PreVote,
     PreVoteReply,
     Propose,
-    ProposeReply,
     Purge,
     Read,
-    ReadIndex,
-    ReadIndexReply,
-    Receive,
-    Rejected,
     Remove,
     Restore,
     Send,
     SnapshotReceived,
-    SnapshotReply,
     SnapshotSent,
     SnapshotTaken,
     Start,
     Time,
-    TimeoutNow,
     Transfer,
     Unreachable,
     Vote,
     VoteReply,
 )
 from support.lockstep.material import (
-    EDGES,
     NODES,
-    REFUSED,
     limits,
     local,
     member,
@@ -66,6 +50,7 @@ from support.lockstep.material import (
     some_entry,
     stream,
 )
+from support.lockstep.peers import Peers
 from support.sim.make import MS, incarnation
 
 LOOK_EVERY = 3  # steps between two looks at the core's status
@@ -73,7 +58,7 @@ AIMS = (("follower", 20), ("pre_candidate", 10), ("candidate", 30), ("leader", 4
 PATIENCE = 40  # steps that a life goes on after it was asked to close
 
 
-class Solo:
+class Solo(Peers):
     """One life of one core."""
 
     def __init__(self, seed, make):
@@ -191,9 +176,10 @@ class Solo:
         if self.plan:
             self.look()
             return self.plan.pop(0)(self)
-        if self.status.role == "leader" and random.random() < 0.01:
-            self.plan = list(random.choice(self.PLANS))
-        if random.random() < 0.35:
+        plans = self.PLANS.get(self.status.role)
+        if plans is not None and random.random() < 0.015:
+            self.plan = list(random.choice(plans))
+        if random.random() < (0.35 if self.aim == "leader" else 0.55):
             given = self.steer()
             if given is not None:
                 return given
@@ -272,6 +258,23 @@ class Solo:
         self.now += 300 * MS
         return Time(self.now, self.now)
 
+    def rival(self):
+        """Another one asks for the vote of this term."""
+        return self.message(Vote(self.status.last, self.random.random() < 0.5), term=self.status.term)
+
+    def caught_up(self):
+        """A learner that is to be promoted, if there is one, holds everything; a little later than what was before."""
+        self.now += MS
+        learners = [one.id for one in self.configuration.members if one.role == "learner" and one.auto_promote]
+        return self.message(
+            Accepted(self.status.last.index), sender=self.random.choice(learners or [0]), term=self.status.term
+        )
+
+    def given_up(self):
+        """The moment at which a transfer is given up."""
+        self.now += 298 * MS
+        return self.timer()
+
     def leaves(self):
         """A leader that takes itself out of the cluster."""
         change = self.random.choice((Remove, Demote))(self.me)
@@ -296,13 +299,21 @@ class Solo:
             self.now = max(self.now, at)
         return Time(self.now, self.now)
 
-    PLANS = (
-        (handed_over, deposed, timer, granted, granted, wait),
-        (handed_over, deposed, timer, wait),
-        (leaves, held, held, newest, held, held),
-        (leaves, held, held, held, newest),
-        (held, held, held, newest, admits),
-    )
+    PLANS = {  # noqa: RUF012
+        "leader": (
+            (handed_over, deposed, timer, granted, granted, wait),
+            (handed_over, deposed, timer, wait),
+            (handed_over, deposed, timer, granted, granted, wait, wait),
+            (leaves, held, held, newest, held, held),
+            (leaves, held, held, held, newest),
+            (held, held, held, newest, admits),
+            (held, held, held, newest, handed_over, caught_up, caught_up, given_up, timer),
+        ),
+        "candidate": (
+            (rival, granted, granted, granted, newest),
+            (rival, granted, granted, granted, granted, newest),
+        ),
+    }
 
     # --- the local side
 
@@ -410,137 +421,6 @@ class Solo:
             return PersistFailed(self.now, self.tokens[0] if self.tokens else local(self.random, 1))
         return Close(self.now, which < 0.8)
 
-    # --- the peers
-
-    def near_term(self):
-        which, term = self.random.random(), self.status.term
-        if which < 0.85:
-            return term
-        if which < 0.91:
-            return max(0, term - 1)
-        if which < 0.99:
-            return term + self.random.choice((1, 1, 2))
-        return self.random.choice(EDGES)
-
-    def message(self, body, sender=None, term=None):
-        random = self.random
-        if sender is None:
-            members = self.configuration.members
-            others = [one.id for one in members if one.id != self.me]
-            sender = random.choice(others) if others and random.random() < 0.95 else random.randint(0, NODES)
-            unseen = [one.id for one in members if one.incarnation is None and one.id != self.me]
-            if unseen and random.random() < 0.3:
-                sender = random.choice(unseen)
-        shown = incarnation(sender, 0 if random.random() < 0.95 else random.randint(1, 40))
-        to = self.me if random.random() < 0.98 else random.randint(0, NODES)
-        term = self.near_term() if term is None else term
-        return Receive(self.now, self.now, Message(sender, shown, to, term, body))
-
-    def place(self):
-        """The end of some log: mostly one that is as good as the core's own."""
-        last, random = self.status.last, self.random
-        if random.random() < 0.7:
-            return last
-        return LogId(near(random, last.term), near(random, last.index))
-
-    def pre_vote(self):
-        return self.message(PreVote(self.place()), term=self.near_term() + 1 & (1 << 64) - 1)
-
-    def pre_vote_reply(self):
-        granted = self.random.random() < 0.5
-        term = self.near_term() + granted & (1 << 64) - 1
-        return self.message(PreVoteReply(granted), term=term)
-
-    def vote(self):
-        transfer = self.random.random() < 0.4
-        term = self.status.term + self.random.choice((0, 0, 1)) if self.random.random() < 0.8 else None
-        return self.message(Vote(self.place(), transfer), term=term)
-
-    def vote_reply(self):
-        return self.message(VoteReply(self.random.random() < 0.6))
-
-    def append(self):
-        random, status, term = self.random, self.status, self.near_term()
-        leader = status.leader if status.leader not in {None, self.me} and random.random() < 0.8 else None
-        if random.random() < 0.6:
-            prev = status.last
-        else:
-            index = near(random, random.choice((status.last.index, status.commit, status.purged.index)))
-            prev = LogId(self.term_at(index), index)
-        run, of, index = [], prev.term, prev.index
-        for _ in range(random.choice((0, 1, 1, 2, 4))):
-            index = index + 1 & (1 << 64) - 1
-            of = term if random.random() < 0.8 else min(max(of, 1) + random.choice((0, 1)), max(term, 1))
-            run.append(some_entry(random, index, of, configurations=0.04))
-        if run and random.random() < 0.05:
-            at = random.randrange(len(run))
-            bad = random.choice(({"index": near(random, index)}, {"term": near(random, of)}, {"kind": "configuration"}))
-            run[at] = run[at]._replace(**bad)
-        commit = near(random, random.choice((status.commit, index, status.last.index)))
-        return self.message(Append(prev, commit, tuple(run)), sender=leader, term=term)
-
-    def known_append(self):
-        """Entries that the core has been given before."""
-        status = self.status
-        index = max(0, near(self.random, status.last.index) - 2)
-        run = self.run_of(index + 1, 4) or ()
-        return self.message(Append(LogId(self.term_at(index), index), near(self.random, status.commit), run))
-
-    def accepted(self):
-        return self.message(Accepted(near(self.random, self.status.last.index)))
-
-    def rejected(self):
-        random, last = self.random, self.status.last
-        prev = near(random, last.index)
-        hint = LogId(near(random, last.term), max(0, near(random, last.index) - random.choice((0, 1, 2, 5))))
-        return self.message(Rejected(prev, hint))
-
-    def heartbeat(self):
-        random, status = self.random, self.status
-        leader = status.leader if status.leader not in {None, self.me} and random.random() < 0.8 else None
-        commit = near(random, random.choice((status.commit, status.last.index)))
-        return self.message(Heartbeat(random.choice((0, 1, 2)), commit), sender=leader)
-
-    def heartbeat_reply(self):
-        random = self.random
-        round_ = near(random, self.round)
-        return self.message(HeartbeatReply(round_, near(random, self.status.last.index), random.random() < 0.05))
-
-    def snapshot_reply(self):
-        return self.message(SnapshotReply(near(self.random, self.status.commit)))
-
-    def timeout_now(self):
-        node = self.me if self.random.random() < 0.9 else self.me + 1
-        leader = self.status.leader if self.status.leader not in {None, self.me} else None
-        return self.message(TimeoutNow(incarnation(node)), sender=leader)
-
-    def forwarded_propose(self):
-        return self.message(ForwardedPropose(self.number(), some_draft(self.random)), term=0)
-
-    def propose_reply(self):
-        random = self.random
-        at = LogId(near(random, self.status.term), near(random, self.status.last.index))
-        return self.message(ProposeReply(self.number(), random.choice((at, random.choice(REFUSED)))), term=0)
-
-    def read_index(self):
-        return self.message(ReadIndex(self.number(), self.random.random() < 0.5), term=0)
-
-    def read_index_reply(self):
-        random = self.random
-        result = near(random, self.status.commit) if random.random() < 0.5 else random.choice(REFUSED)
-        return self.message(ReadIndexReply(self.number(), result), term=0)
-
-    def forwarded_change(self):
-        return self.message(ForwardedChange(self.number(), some_changes(self.random)), term=0)
-
-    def change_reply(self):
-        random = self.random
-        result = LogId(near(random, self.status.term), near(random, self.status.last.index))
-        if random.random() < 0.5:
-            kinds = (("empty", ()), ("duplicate", (2,)), ("in_flight", (4,)), ("too_many_witnesses", (2, 1)))
-            result = ChangeError(*random.choice(kinds))
-        return self.message(ChangeReply(self.number(), result), term=0)
-
     STREAM = (
         (time, 2),
         (propose, 5),
@@ -556,25 +436,25 @@ class Solo:
         (snapshot_sent, 2),
         (unreachable, 2),
         (stop, 0.6),
-        (stall, 0.3),
-        (pre_vote, 3),
-        (pre_vote_reply, 3),
-        (vote, 3),
-        (vote_reply, 2),
-        (append, 4),
-        (known_append, 1),
-        (accepted, 5),
-        (rejected, 3),
-        (heartbeat, 2),
-        (heartbeat_reply, 2),
-        (snapshot_reply, 3),
-        (timeout_now, 1),
-        (forwarded_propose, 3),
-        (propose_reply, 2),
-        (read_index, 3),
-        (read_index_reply, 2),
-        (forwarded_change, 2),
-        (change_reply, 2),
+        (stall, 0.6),
+        (Peers.pre_vote, 3),
+        (Peers.pre_vote_reply, 3),
+        (Peers.vote, 3),
+        (Peers.vote_reply, 2),
+        (Peers.append, 4),
+        (Peers.known_append, 1),
+        (Peers.accepted, 5),
+        (Peers.rejected, 3),
+        (Peers.heartbeat, 2),
+        (Peers.heartbeat_reply, 2),
+        (Peers.snapshot_reply, 3),
+        (Peers.timeout_now, 1),
+        (Peers.forwarded_propose, 3),
+        (Peers.propose_reply, 2),
+        (Peers.read_index, 3),
+        (Peers.read_index_reply, 2),
+        (Peers.forwarded_change, 2),
+        (Peers.change_reply, 2),
     )
     KINDS = tuple(kind for kind, _ in STREAM)
     WEIGHTS = tuple(accumulate(weight for _, weight in STREAM))

@@ -15,7 +15,8 @@ STREAMS = {
     "driver": (solo.run, 300, DriverPair),
     "drivers": (chaos.run, 900, DriverPair),
 }
-PARTS = ("solo", "cluster", "solo", "solo", "cluster", "solo", "driver", "drivers")
+# One after the other; a cluster's stream has three to five times the steps of a core alone.
+PARTS = (*("solo",) * 5, "cluster", *("solo",) * 5, "cluster", *("solo",) * 4, "driver", "driver", "drivers")
 SHRINKING = 60.0  # seconds
 
 
