@@ -176,7 +176,7 @@ fn class_38_a_forward_is_sent_once_and_a_certain_refusal_is_asked_again() {
 }
 
 #[test]
-fn a_forward_to_a_leader_of_the_past_is_not_waited_for() {
+fn class_38_a_forward_to_a_leader_of_the_past_is_not_waited_for() {
     let mut world = World::new(Some(2));
     world.propose("a", 1, None);
     world.prepare(vec![Effect::Reply(Reply::Forwarded { id: 1, to: 2 })]);

@@ -155,7 +155,7 @@ def test_class_38_a_forward_is_sent_once_and_a_certain_refusal_is_asked_again():
     assert world.said() == [f"a: {d.Unknown('forwarded', 3)}"]
 
 
-def test_a_forward_to_a_leader_of_the_past_is_not_waited_for():
+def test_class_38_a_forward_to_a_leader_of_the_past_is_not_waited_for():
     world = World(2)
     world.propose("a", 1)
     world.prepare(pure.Forwarded(1, 2))
