@@ -6,6 +6,7 @@ from support.lockstep.outcome import OUTCOMES, ROLES
 from support.lockstep.unreachable import why_not
 
 ENOUGH = 1_000
+DRIVER = "driver: "
 IDLE = 0.30
 
 
@@ -18,10 +19,12 @@ def merged(tallies):
     return cells, steps, idle
 
 
-def rows(cells):
-    """Kinds of input, and for each role the counts by outcome."""
-    kinds = sorted({kind for _, kind, _ in cells})
+def rows(cells, *, drivers=False):
+    """Kinds of input, and for each role the counts by outcome: of the cores, or of the drivers."""
+    kinds = sorted({kind for role, kind, _ in cells if role in ROLES})
     for kind in kinds:
+        if kind.startswith(DRIVER) is not drivers:
+            continue
         for role in ROLES:
             yield kind, role, [cells[role, kind, name] for name in OUTCOMES]
 
@@ -43,10 +46,10 @@ def gaps(cells):
     return seldom, unexplained, reasons
 
 
-def table(cells):
+def table(cells, *, drivers=False):
     lines = [f"| input | role | {' | '.join(OUTCOMES)} |", f"| --- | --- |{' ---: |' * len(OUTCOMES)}"]
     shown = None
-    for kind, role, counts in rows(cells):
+    for kind, role, counts in rows(cells, drivers=drivers):
         lines.append(
             f"| {kind if kind != shown else ''} | {role} | {' | '.join(str(count or '–') for count in counts)} |"
         )
@@ -74,6 +77,8 @@ def report(tallies, wrong, seconds, how):
         + "; ".join(f"*{name}*: {what}" for name, what in OUTCOMES.items())
         + ".",
         "",
+        "## Cores",
+        "",
         *table(cells),
         "",
     ]
@@ -83,9 +88,10 @@ def report(tallies, wrong, seconds, how):
     if unexplained:
         lines += ["## Never reached, without a reason", ""]
         lines += [f"- {role}, {kind}, {name}" for role, kind, name in unexplained] + [""]
-    lines += ["## Cannot be reached", ""]
+    lines += ["## Never reached, and why", ""]
     for reason, where in sorted(reasons.items()):
         lines.append(f"- {reason}: {grouped(where)}")
+    lines += ["", "## Drivers, each around a core of its own kind", "", *table(cells, drivers=True)]
     return "\n".join(lines) + "\n"
 
 
