@@ -36,7 +36,8 @@ from .storage import FileStorage
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ._core import GrpcTransport, LocalTransport, Node, RawPeer
+    from ._core import GrpcTransport, LocalTransport, Node
+    from ._core_hooks import RawPeer
     from .plugins import DurableStateMachine, StorageEngine, SupportsApply, Transport
 
 C = TypeVar("C", default=bytes)

@@ -18,11 +18,11 @@ Rules of this module, for both of its sides:
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, Literal, TypeAlias, TypedDict, final, overload, type_check_only
+from typing import Any, Generic, Literal, TypedDict, final, overload, type_check_only
 
 from typing_extensions import Buffer, TypeVar
 
-from ._core_hooks import MachineHooks, StorageHooks, TransportHooks
+from ._core_hooks import MachineHooks, RawMember, RawPeer, StorageHooks, TransportHooks
 from ._cores import NativeCore, NativeDriver, change, committed_index, vote_result
 
 __all__ = [
@@ -191,12 +191,6 @@ class Progress(TypedDict):
     next: int
     state: Literal["probe", "replicate", "snapshot"]
     active: bool  # heard from within an election timeout
-
-RawPeer: TypeAlias = tuple[int, str, str | None, Literal["voter", "learner", "witness"], int, bool]
-"""One member: id, address, client address, role, priority, auto_promote."""
-
-RawMember: TypeAlias = tuple[RawPeer, str | None]
-"""One member of a configuration, and its incarnation (32 hex digits) once it is recorded."""
 
 @type_check_only
 class RawStatus(TypedDict):

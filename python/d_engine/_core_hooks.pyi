@@ -5,11 +5,17 @@ through native frames: it is taken, and becomes the `cause` of one of our errors
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, TypedDict, type_check_only
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypedDict, type_check_only
 
 from typing_extensions import Buffer
 
-from ._core import Entries, RawPeer, Receive
+from ._core import Entries, Receive
+
+RawPeer: TypeAlias = tuple[int, str, str | None, Literal["voter", "learner", "witness"], int, bool]
+"""One member: id, address, client address, role, priority, auto_promote."""
+
+RawMember: TypeAlias = tuple[RawPeer, str | None]
+"""One member of a configuration, and its incarnation (32 hex digits) once it is recorded."""
 
 @type_check_only
 class Sink(Protocol):

@@ -30,8 +30,8 @@ from .plugins import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ._core import Entries, RawPeer, Receive
-    from ._core_hooks import Sink, Source
+    from ._core import Entries, Receive
+    from ._core_hooks import RawPeer, Sink, Source
     from .plugins import SnapshotWriter
 
 Outcome = tuple[Sequence[Any], BaseException | None, str]

@@ -10,7 +10,7 @@ from ._text import loopback, shown, split_address
 from .config import refused
 
 if TYPE_CHECKING:
-    from ._core import RawPeer
+    from ._core_hooks import RawPeer
 
 __all__ = ["Peer"]
 

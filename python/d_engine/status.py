@@ -10,7 +10,8 @@ from .peers import Peer
 from .plugins import LogId
 
 if TYPE_CHECKING:
-    from ._core import RawMember, RawStatus
+    from ._core import RawStatus
+    from ._core_hooks import RawMember
     from .errors import PluginError
 
 __all__ = ["Change", "Member", "Progress", "Status"]
