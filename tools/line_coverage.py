@@ -22,7 +22,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "coverage"
 CORE = ROOT / "rust" / "core" / "src"
-RANDOM = ("random::", "garbage::random")  # Rust tests that draw their inputs
+RANDOM = ("random", "garbage")  # Rust tests that draw their inputs
 TESTS = ("tests/protocol",)
 NOT_DIRECTED = "not lockstep and not random"
 
