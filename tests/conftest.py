@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from support.mutants import install_chosen
+
+install_chosen()  # before any test imports what is to hold the fault
+
 ROOT = Path(__file__).resolve().parent.parent
 FAILURES = ROOT / "build" / "failures"
 KEPT_BYTES = 256 * 1024 * 1024
