@@ -233,6 +233,7 @@ impl Disk {
 }
 
 /// Whether an effect belongs to the storage queue; those do not come back.
+#[allow(clippy::result_large_err)] // Not an error: what is no job is handed back.
 pub fn storage_job(effect: Effect) -> Result<Job, Effect> {
     match effect {
         Effect::Persist(persist) => Ok(Job::Persist(persist)),
