@@ -97,7 +97,7 @@ fn members_who_come_and_go_show() {
     twins.both("a learner's first round", |solo| solo.heartbeat_reply(4, 1, 0));
     twins.both("a member that leaves", |solo| solo.change(vec![Change::Remove(3)]));
     twins.both("its removal, committed", |solo| solo.accepted(2, 3));
-    twins.both("and told", |solo| solo.due());
+    twins.both("and told", Solo::due);
 }
 
 #[test]
