@@ -89,8 +89,9 @@ class NodeBase(Generic[C, R]):
         problems: list[str] = []
         addresses: list[str] = []
         local = self._transport is not None and type(self._transport).__name__ == "LocalTransport"
+        given = shown(join)
         if isinstance(join, str) or not isinstance(join, Sequence) or not join:
-            problems.append(f"join is {shown(cast('object', join))}: a list of addresses of members is needed")
+            problems.append(f"join is {given}: a list of addresses of members is needed")
         else:
             for address in cast("Sequence[object]", join):
                 problems += [] if local else address_problems("join", address)

@@ -50,7 +50,7 @@ class Peer:
         ):
             found.append(f"{what}.priority is {shown(self.priority)}: a whole number of 32 bits is needed")
         if not isinstance(self.auto_promote, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-            found.append(f"{what}.auto_promote is {shown(self.auto_promote)}: True or False is needed")
+            found.append(f"{what}.auto_promote is {shown(self.auto_promote)}: True or False is needed")  # type: ignore[unreachable]
         return found
 
     def raw(self, node: int) -> RawPeer:
