@@ -55,6 +55,7 @@ def attempt(command: list[str], environment: dict[str, str], failed: str, cwd: P
     try:
         run = subprocess.run(
             command,
+            check=False,
             cwd=cwd,
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,
@@ -86,7 +87,18 @@ def run_rust(programs: list[Path], crate: str, tests: str, name: str | None) -> 
 
 def run_pure(tests: str, name: str | None) -> tuple[str | None, int]:
     """The same for the pure core."""
-    command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", "tests/protocol"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "--no-header",
+        "-p",
+        "no:cacheprovider",
+        "tests/protocol",
+    ]
     environment = {"D_ENGINE_PURE_MUTANT": name or ""}
     killer, output = attempt([*command, "-k", f"({tests}) and pure"], environment, r"^(?:FAILED|ERROR) \S*?::(\S+)")
     ran = re.search(r"(\d+) (?:passed|failed|error)", output)
@@ -101,7 +113,9 @@ def check_names(table: list[Mutant]) -> list[str]:
         planted = set(re.findall(r'mutants::on\(\s*"([^"]+)"', source))
         listed = {mutant.name for mutant in table if crate in mutant.crates}
         problems += [f"rust/{crate} plants {name}, the table does not name it" for name in sorted(planted - listed)]
-        problems += [f"the table names {name} for rust/{crate}, which does not plant it" for name in sorted(listed - planted)]
+        problems += [
+            f"the table names {name} for rust/{crate}, which does not plant it" for name in sorted(listed - planted)
+        ]
     library = importlib.util.find_spec("d_engine._core")
     if library is None or library.origin is None:
         problems.append("the package is not installed: `make wheel`")
