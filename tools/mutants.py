@@ -1,7 +1,8 @@
 """Plants each fault of tests/mutants/table.toml and shows which test finds it.
 
-Rust: one build of the tests with feature `mutants`; `D_ENGINE_MUTANT` switches one fault on. Python: the pure core's source is changed while it is imported
-(tests/support/mutants.py). Ends with 1 if a fault survives, if a test fails without one, or if table and code name different ones.
+Rust: one build of the tests with feature `mutants`; `D_ENGINE_MUTANT` switches one fault on. Python: the pure core's source is changed while
+it is imported (tests/support/mutants.py). Ends with 1 if a fault survives, if a test fails without one, or if table and code name different
+ones.
 """
 
 import argparse
