@@ -127,15 +127,13 @@ impl Durability {
     }
 
     /// Messages that no longer wait, in their order. Of several accepted appends only the furthest is worth sending.
-    pub fn release(&mut self, token: Token) -> Vec<Message> {
-        let mut ready: Vec<Message> = Vec::new();
+    pub fn release(&mut self, token: Token, ready: &mut Vec<Message>) {
         for (_, message) in self.withheld.extract_if(.., |(waits_for, _)| *waits_for <= token) {
             match ready.last_mut() {
                 Some(before) if accepted(before).is_some() && same_kind(before, &message) => supersede(before, message),
                 _ => ready.push(message),
             }
         }
-        ready
     }
 
     /// When the oldest outstanding effect was given out.

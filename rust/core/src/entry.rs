@@ -18,6 +18,8 @@
 //! ```
 //! Integers are little-endian.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::entries::Entries;
@@ -348,13 +350,19 @@ impl Draft {
             stamp_header(&mut self.buffer[start..start + HEADER_BYTES], LogId::new(index, first.term), time);
         }
         let (block, starts) = (self.buffer.freeze(), self.starts);
-        let entry = |at: usize| {
-            let record = block.slice(starts[at]..starts.get(at + 1).copied().unwrap_or(block.len()));
+        let bytes = block.len();
+        let entry = |at: usize, record: Bytes| {
             // Written by `push_in_session` or checked by `from_bytes`: always one of them.
             let kind = EntryKind::from_byte(record[4]).unwrap_or(EntryKind::Noop);
             Entry { index: first.index + at as u64, term: first.term, kind, record }
         };
-        Entries::new((0..starts.len()).map(entry).collect(), block.len())
+        if starts.len() == 1 {
+            // Nobody to share the block with.
+            return Entries::new(Arc::new([entry(0, block)]), bytes);
+        }
+        let end = |at: usize| starts.get(at + 1).copied().unwrap_or(bytes);
+        let entries = (0..starts.len()).map(|at| entry(at, block.slice(starts[at]..end(at))));
+        Entries::new(entries.collect(), bytes)
     }
 }
 

@@ -10,7 +10,9 @@ impl Core {
             self.log.made_durable(upto);
         }
         self.check_stall();
-        for message in self.durability.release(token) {
+        let mut released = std::mem::take(&mut self.released);
+        self.durability.release(token, &mut released);
+        for message in released.drain(..) {
             if message.term < self.hard_state.term {
                 // Made in a term that has passed: nobody may count it.
                 continue;
@@ -21,5 +23,6 @@ impl Core {
                 self.sends.push(message);
             }
         }
+        self.released = released;
     }
 }

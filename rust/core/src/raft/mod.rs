@@ -104,8 +104,10 @@ pub struct Core {
     closed: bool,
 
     shown: (Role, Term, Option<NodeId>),
+    // Empty between two steps, kept for the memory that they have.
     sends: Vec<Message>,
     rest: Vec<Effect>,
+    released: Vec<Message>,
 }
 
 impl Core {
@@ -156,6 +158,7 @@ impl Core {
             shown: (Role::Follower, start.hard_state.term, None),
             sends: Vec::new(),
             rest: Vec::new(),
+            released: Vec::new(),
         };
         core.configurations.committed(commit);
         core.rank = core.rank_of_priority();
@@ -260,7 +263,9 @@ impl Core {
         if let Some(persist) = self.durability.flush(last, self.now) {
             effects.push(Effect::Persist(persist));
         }
-        effects.extend(self.sends.drain(..).map(Effect::Send));
+        if !self.sends.is_empty() {
+            effects.extend(self.sends.drain(..).map(Effect::Send));
+        }
         effects.append(&mut self.rest);
         let shown = (self.role(), self.hard_state.term, self.leader());
         if shown != self.shown {
