@@ -32,10 +32,10 @@ class Peers:
 
     def near_term(self):
         which, term = self.random.random(), self.status.term
-        if which < 0.85 or (which < 0.96 and self.status.role == self.aim):
-            return term
-        if which < 0.91:
+        if which < 0.06:
             return max(0, term - 1)
+        if which < 0.9 or (which < 0.97 and self.status.role == self.aim):
+            return term
         if which < 0.99:
             return term + self.random.choice((1, 1, 2))
         return self.random.choice(EDGES)

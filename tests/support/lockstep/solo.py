@@ -132,7 +132,7 @@ class Solo(Peers):
                 self.look()
             if self.closed:
                 self.step(self.next())
-        if self.random.random() < 0.4:
+        if self.random.random() < 0.6:
             self.step(self.last_words())
 
     def look(self):
@@ -220,6 +220,13 @@ class Solo(Peers):
         others = [one.id for one in self.configuration.members if one.id != self.me]
         if not others or random.random() < 0.2:
             return self.applied() if random.random() < 0.5 else None
+        unseen = [one.id for one in self.configuration.members if one.incarnation is None and one.id != self.me]
+        if unseen and random.random() < 0.5:
+            # The first thing that it says puts its data directory on record, whatever it is.
+            given = random.choice(self.FIRST_WORDS)(self)
+            node = random.choice(unseen)
+            said = given.message._replace(sender=node, incarnation=incarnation(node), to=self.me)
+            return given._replace(message=said)
         if random.random() < 0.5:
             body = Accepted(max(0, status.last.index - random.choice((0, 0, 0, 1))))
         else:
@@ -270,6 +277,19 @@ class Solo(Peers):
             Accepted(self.status.last.index), sender=self.random.choice(learners or [0]), term=self.status.term
         )
 
+    def ask(self):
+        return self.propose()
+
+    def late(self):
+        """The disk answers the oldest of several writes, and that after a long time."""
+        if len(self.tokens) < 2:
+            return self.timer()
+        self.now += 4_001 * MS
+        return Persisted(self.now, self.tokens.pop(0))
+
+    def snapshots(self):
+        return self.snapshot_received()
+
     def given_up(self):
         """The moment at which a transfer is given up."""
         self.now += 298 * MS
@@ -301,15 +321,19 @@ class Solo(Peers):
 
     PLANS = {  # noqa: RUF012
         "leader": (
-            (handed_over, deposed, timer, granted, granted, wait),
+            (handed_over, deposed, timer, granted, granted, timer),
             (handed_over, deposed, timer, wait),
-            (handed_over, deposed, timer, granted, granted, wait, wait),
+            (handed_over, deposed, timer, granted, granted, granted, timer, timer),
+            (ask, ask, late),
             (leaves, held, held, newest, held, held),
             (leaves, held, held, held, newest),
-            (held, held, held, newest, admits),
+            *((held, held, held, newest, admits),) * 9,
             (held, held, held, newest, handed_over, caught_up, caught_up, given_up, timer),
         ),
+        "pre_candidate": ((Peers.timeout_now,), (snapshots,), (snapshots, snapshots)),
         "candidate": (
+            (Peers.timeout_now,),
+            (snapshots,),
             (rival, granted, granted, granted, newest),
             (rival, granted, granted, granted, granted, newest),
         ),
@@ -392,6 +416,8 @@ class Solo(Peers):
     def snapshot_received(self):
         random, status = self.random, self.status
         index = local(random, random.choice((status.commit, status.last.index, status.last.index + 5)))
+        if status.durable < status.last.index and random.random() < 0.5:
+            index = random.randint(status.durable + 1, status.last.index)  # held, and not on disk yet
         index = min(index, 1 << 40)
         term = max(1, min(self.term_at(index), 1 << 40))
         of = min(max(term, self.near_term()), 1 << 40)
@@ -417,10 +443,26 @@ class Solo(Peers):
 
     def last_words(self):
         which = self.random.random()
-        if which < 0.4:
+        if which < 0.35:
             return PersistFailed(self.now, self.tokens[0] if self.tokens else local(self.random, 1))
-        return Close(self.now, which < 0.8)
+        return ApplyStopped(self.now) if which < 0.55 else Close(self.now, which < 0.8)
 
+    # Those that are seldom a member's first come more often.
+    FIRST_WORDS = (
+        Peers.append,
+        Peers.heartbeat_reply,
+        Peers.rejected,
+        Peers.snapshot_reply,
+        Peers.vote_reply,
+        Peers.read_index,
+        *(Peers.heartbeat,) * 2,
+        *(Peers.timeout_now,) * 2,
+        *(Peers.pre_vote,) * 6,
+        *(Peers.pre_vote_reply,) * 4,
+        *(Peers.propose_reply,) * 3,
+        *(Peers.read_index_reply,) * 3,
+        *(Peers.change_reply,) * 3,
+    )
     STREAM = (
         (time, 2),
         (propose, 5),
@@ -448,7 +490,7 @@ class Solo(Peers):
         (Peers.heartbeat, 2),
         (Peers.heartbeat_reply, 2),
         (Peers.snapshot_reply, 3),
-        (Peers.timeout_now, 1),
+        (Peers.timeout_now, 2),
         (Peers.forwarded_propose, 3),
         (Peers.propose_reply, 2),
         (Peers.read_index, 3),

@@ -16,7 +16,7 @@ STREAMS = {
     "drivers": (chaos.run, 900, DriverPair),
 }
 # One after the other; a cluster's stream has three to five times the steps of a core alone.
-PARTS = (*("solo",) * 5, "cluster", *("solo",) * 5, "cluster", *("solo",) * 4, "driver", "driver", "drivers")
+PARTS = (*("solo",) * 12, "cluster", *("solo",) * 12, "cluster", "driver", "driver", "drivers")
 SHRINKING = 60.0  # seconds
 
 
