@@ -225,7 +225,8 @@ class Solo(Peers):
             # The first thing that it says puts its data directory on record, whatever it is.
             given = random.choice(self.FIRST_WORDS)(self)
             node = random.choice(unseen)
-            said = given.message._replace(sender=node, incarnation=incarnation(node), to=self.me)
+            term = min(given.message.term, status.term)  # of a newer one it would depose this leader
+            said = given.message._replace(sender=node, incarnation=incarnation(node), to=self.me, term=term)
             return given._replace(message=said)
         if random.random() < 0.5:
             body = Accepted(max(0, status.last.index - random.choice((0, 0, 0, 1))))
