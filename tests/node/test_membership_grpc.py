@@ -8,25 +8,29 @@ from support.machines import Journal
 from support.ports import free_ports
 
 
-@pytest.fixture
-def place(tmp_path):
-    """Starts nodes by number; closes what is left."""
-    ports = dict(zip(range(1, 8), free_ports(7), strict=True))
-    running = {}
+class Place:
+    """Nodes with sockets of their own, by number."""
 
-    def address(port):
-        return f"127.0.0.1:{ports[port]}"
+    def __init__(self, directory):
+        self.directory, self.running = directory, {}
+        self.ports = dict(zip(range(1, 8), free_ports(7), strict=True))
 
-    def start(node, **kwargs):
-        raft = Raft(node, FileStorage(tmp_path / f"node-{node}"), Journal(), **kwargs)
+    def address(self, port):
+        return f"127.0.0.1:{self.ports[port]}"
+
+    def __call__(self, node, **kwargs):
+        raft = Raft(node, FileStorage(self.directory / f"node-{node}"), Journal(), **kwargs)
         raft.start()
-        running[node] = raft
+        self.running[node] = raft
         return raft
 
-    start.address, start.running = address, running
-    yield start
-    while running:
-        stop(start, next(iter(running)))
+
+@pytest.fixture
+def place(tmp_path):
+    place = Place(tmp_path)
+    yield place
+    while place.running:
+        stop(place, next(iter(place.running)))
 
 
 def stop(place, node):

@@ -16,7 +16,14 @@ class Untouched(Journal):
     def apply(self, entry):
         raise AssertionError("a witness applies nothing")
 
-    snapshot = restore = query = apply
+    def query(self, request):
+        raise AssertionError("a witness is asked nothing")
+
+    def snapshot(self, out):
+        raise AssertionError("a witness has nothing to write")
+
+    def restore(self, src):
+        raise AssertionError("a witness has nothing to read back")
 
 
 def machine(node):

@@ -409,9 +409,10 @@ pub fn end_item<S: StateMachine>(shared: &Arc<Shared>, item: Item<S>) {
             waiter.finish(shared, Vec::new(), Some(shared.closed()));
         }
         Item::Driver(DriverInput::Read { waiter, .. }) => waiter.fail(shared, shared.closed()),
-        Item::Driver(DriverInput::Snapshot { waiter, .. }) => complete(shared, waiter, Err(shared.closed())),
+        Item::Driver(DriverInput::Snapshot { waiter, .. } | DriverInput::Transfer { waiter, .. }) => {
+            complete(shared, waiter, Err(shared.closed()));
+        }
         Item::Driver(DriverInput::Change { waiter, .. }) => complete(shared, waiter, Err(shared.closed())),
-        Item::Driver(DriverInput::Transfer { waiter, .. }) => complete(shared, waiter, Err(shared.closed())),
         Item::WaitReady(done, _) => complete(shared, done, Err(shared.closed())),
         Item::NextChange(_, done, _) => complete(shared, done, Err(shared.closed())),
         _ => {}

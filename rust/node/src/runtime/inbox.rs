@@ -75,6 +75,7 @@ impl<S: StateMachine> Inbox<S> {
     }
 
     /// Gives the item back if nobody will take it.
+    #[expect(clippy::result_large_err, reason = "it is the very item, and seldom")]
     pub fn push(&self, item: Item<S>) -> Result<(), Item<S>> {
         let mut state = lock(&self.state);
         if state.ended {

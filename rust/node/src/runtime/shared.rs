@@ -170,14 +170,11 @@ impl Shared {
                 NodeError::NotLeader { node, leader: *leader, address: self.address_of(*leader), term: *term }
             }
             Failure::ChangeRefused(ChangeError::NotLeader) => self.not_leader(),
-            Failure::ChangeRefused(ChangeError::Overloaded) => {
+            Failure::Refused(Refusal::Overloaded) | Failure::ChangeRefused(ChangeError::Overloaded) => {
                 NodeError::Overloaded { node, why: "too many bytes wait for a quorum (max_uncommitted_bytes)".into() }
             }
             Failure::ChangeRefused(why) => NodeError::ChangeRefused { node, why: *why },
             Failure::Removed => NodeError::Removed { node },
-            Failure::Refused(Refusal::Overloaded) => {
-                NodeError::Overloaded { node, why: "too many bytes wait for a quorum (max_uncommitted_bytes)".into() }
-            }
             Failure::Refused(Refusal::Closing) | Failure::Closed => self.closed(),
             Failure::Refused(why) => not_accepted(why.to_string()),
             Failure::Overwritten { at, by } => {

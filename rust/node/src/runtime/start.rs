@@ -103,9 +103,10 @@ fn assemble<S: StateMachine>(
     let recovered = Arc::new(recover(&hello, loaded, store.as_ref(), snapshots.as_ref()).map_err(storage_failed)?);
     let configuration = recovered.configurations.last().map_or_else(|| hello.initial.clone(), |(_, last)| last.clone());
     // A node that nobody has told who the members are begins with those that took it in.
-    let peers = match configuration.members.is_empty() {
-        true => become_member(taken, id, &config, &hello, join.as_ref())?,
-        false => configuration.members.clone(),
+    let peers = if configuration.members.is_empty() {
+        become_member(taken, id, &config, &hello, join.as_ref())?
+    } else {
+        configuration.members.clone()
     };
     let own = own_member(&configuration, &peers, &hello).or_else(|| join.map(|join| join.member));
     let address = own.as_ref().map(|member| member.address.clone()).unwrap_or_default();
