@@ -78,6 +78,7 @@ class Solo(Peers):
         self.core = make(self.now, limits(self.random), start)
         self.status = self.core.status()
         self.plan = []  # steps that belong together
+        self.slow_disk = self.random.random() < 0.15
         self.step(Time(self.now, self.now))
 
     def start(self):
@@ -197,7 +198,7 @@ class Solo(Peers):
     def steer(self):
         """A step towards the role that this life is about."""
         random, status, role = self.random, self.status, self.status.role
-        if random.random() < 0.25 and self.tokens:
+        if self.tokens and random.random() < (0.01 if self.slow_disk else 0.25):
             return self.persisted_newest()
         if role == self.aim == "leader":
             return self.progress()
@@ -369,6 +370,8 @@ class Solo(Peers):
         return Persisted(self.now, token)
 
     def persisted(self):
+        if self.slow_disk and self.random.random() < 0.9:
+            return self.append()
         if self.tokens and self.random.random() < 0.9:
             token = self.random.choice(self.tokens)
             self.tokens = [later for later in self.tokens if later > token]
