@@ -32,16 +32,15 @@ def protoc() -> str | None:
     return next((str(place / "bin" / name) for place in places if (place / "bin" / name).exists()), None)
 
 
-def build(features: tuple[str, ...] = ()) -> Path:
-    """The program, optimized as the wheel is."""
-    compiler = protoc()
+def build(codec: str) -> Path:
+    """The program, optimized as the wheel is, with raft-rs's codec `rust-protobuf` or `prost`."""
+    compiler, target = protoc(), TARGET / codec
     subprocess.run(
         [
-            *("cargo", "build", "--release", "--locked", "--quiet"),
-            *("--manifest-path", str(MANIFEST), "--target-dir", str(TARGET)),
-            *(("--features", ",".join(features)) if features else ()),
+            *("cargo", "build", "--release", "--locked", "--quiet", "--no-default-features", "--features", codec),
+            *("--manifest-path", str(MANIFEST), "--target-dir", str(target)),
         ],
         check=True,
         env=os.environ | ({"PROTOC": compiler} if compiler else {}),
     )
-    return TARGET / "release" / "core-bench"
+    return target / "release" / "core-bench"

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE = Path(__file__).resolve().parent
-SYSTEMS = ("native", "raft-rs", "native-python", "pure")
+SYSTEMS = ("native", "raft-rs", "raft-rs-prost", "native-python", "pure")
+# Which build of the Rust half drives which of them.
+CODECS = {"native": "rust-protobuf", "raft-rs": "rust-protobuf", "raft-rs-prost": "prost"}
 
 
 @dataclass
@@ -53,13 +55,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def measure(program: Path, system: str, batch: int, seconds: float) -> dict[str, Any]:
+def measure(program: Path | None, system: str, batch: int, seconds: float) -> dict[str, Any]:
     """One stretch, in a process of its own."""
-    if system in ("native", "raft-rs"):
-        command = [str(program), system, str(batch), str(seconds)]
-    else:
-        core = system.removesuffix("-python")
-        command = [sys.executable, "-m", "core.loop", core, str(batch), str(seconds)]
+    core = system.removesuffix("-python").removesuffix("-prost")
+    driver = [str(program)] if program else [sys.executable, "-m", "core.loop"]
+    command = [*driver, core, str(batch), str(seconds)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=HERE.parent)
     return {**json.loads(done.stdout), "system": system}
 
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments(argv)
     rounds = options.rounds or (3 if options.quick else 7)
     seconds = options.seconds or (0.5 if options.quick else 1.5)
-    program = build()
+    programs = {system: build(CODECS[system]) for system in options.systems if system in CODECS}
     run = Run(options.systems, options.batches, seconds, options.remark)
     total, done, began = rounds * len(options.batches) * len(options.systems), 0, time.monotonic()
     for number in range(rounds):
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Whoever is first in one round is second in the next.
             first = number % len(options.systems)
             for system in options.systems[first:] + options.systems[:first]:
-                result = measure(program, system, batch, seconds)
+                result = measure(programs.get(system), system, batch, seconds)
                 results.append(result)
                 done += 1
                 print(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TITLES = {
     "native": "native, from Rust",
     "raft-rs": "raft-rs 0.7, from Rust",
+    "raft-rs-prost": "raft-rs 0.7 with prost, from Rust",
     "native-python": "native, through Python's `step`",
     "pure": "pure Python",
 }
@@ -46,7 +47,7 @@ HOW = (
     " clock to the next deadline: 14 steps for a batch, and heartbeats. raft-rs tells its followers at once, so no timer"
     " fires and its clock stands still; it gets what its documentation recommends and what was its fastest form of those"
     " tried: the entries of a batch in one proposal, their payloads slices of one buffer, rust-protobuf as its codec (with"
-    " prost every copy of an entry copies its payload), `MemStorage`, all waiting messages before one `Ready`, which is"
+    " prost, measured beside it, every copy of an entry copies its payload), `MemStorage`, all waiting messages before one `Ready`, which is"
     " persisted and advanced at once, and no logging compiled in."
 )
 
