@@ -287,6 +287,7 @@ def test_errors_that_nobody_keeps_are_given_up(gate):
         for verb in (cluster.nodes[1].propose_many, lambda *a, **k: cluster.nodes[1].submit_many(*a, **k).result(WAIT)):
             with pytest.raises(OutcomeUnknownError) as caught:
                 verb([b"stop", b"z"], session=session, timeout=0.1)
+            assert caught.value.place is not None
             assert caught.value.place.session == session.id
         del caught
         gc.collect()

@@ -66,8 +66,9 @@ def test_class_26_nothing_counts_before_the_incarnation_is_recorded():
     newcomer = Add(Member(9, "nine:9", auto_promote=False))
     effects = core.step(ChangeMembers(1_000_000, 0, 1, (newcomer,)))
     # As if it had acknowledged everything and answered every round: whoever it is, nobody has recorded it.
-    core.leadership.followers[9].matched = core.log.last
-    core.leadership.followers[9].round = core.leadership.round
+    assert core.leadership is not None
+    follower = core.leadership.followers[9]
+    follower.matched, follower.round = core.log.last, core.leadership.round
     persist_all(effects)
     assert core.configurations.voters == (1, 9)
     assert core.commit == before
