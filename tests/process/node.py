@@ -15,6 +15,7 @@ import time
 from array import array
 from concurrent.futures import Future
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from d_engine import (
@@ -280,6 +281,22 @@ class Node:
 
         threading.Thread(target=run, daemon=True).start()
 
+    def offer(self, request, answer) -> None:
+        """Load on a thread of its own: `in_flight` all the time, or `rate` a second."""
+        sys.path.append(str(Path(__file__).parents[1]))
+        from process.offer import Offer
+
+        load = Offer(self.raft, size=request["size"], timeout=request["wait"])
+
+        def run() -> None:
+            seconds = request["seconds"]
+            if "rate" in request:
+                answer(load.open(request["rate"], seconds))
+            else:
+                answer(load.closed(request["in_flight"], seconds))
+
+        threading.Thread(target=run, daemon=True).start()
+
     def flood(self, request, answer) -> None:
         """Single submits from two threads with so many in flight, for some seconds; how many were acknowledged."""
         each = request["in_flight"] // 2
@@ -377,6 +394,7 @@ def main() -> None:
         "sleep_storage",
         "storage_slept",
         "sequential",
+        "offer",
         "flood",
         "barrier",
         "ready",

@@ -374,3 +374,33 @@ fn what_is_too_much_is_refused() {
     assert!(cluster.nodes[&1].check_entry(1 << 20).is_err());
     cluster.close();
 }
+
+#[test]
+fn a_crowd_that_waits_long_gets_no_longer() {
+    let config = NodeConfig { request_timeout: Duration::from_millis(1_600), ..config() };
+    let door = Arc::new(Door::default());
+    let mut cluster = Cluster::new(0, config);
+    cluster.resize(1);
+    let at_the_door = Arc::clone(&door);
+    let tape = Tape { gate: Some(Arc::new(move || at_the_door.pass())), ..Tape::default() };
+    cluster.start_with(1, Box::new(MemoryStorage::default()), tape);
+    let node = Arc::clone(&cluster.nodes[&cluster.leader()]);
+    door.shut();
+    // A burst is taken in, though it is long: nothing says yet that it waits long.
+    let burst: Vec<_> = (0..3_000).map(|_| submit(&node, &[b"x"], PATIENCE)).collect();
+    assert_eq!(node.metrics().overloaded, 0);
+    // Nothing ends for a sixteenth of the timeout: what comes now would only wait.
+    eventually("a refusal", || {
+        let outcome = submit(&node, &[b"y"], PATIENCE).recv_timeout(Duration::from_millis(1)).ok()?;
+        matches!(outcome.error, Some(NodeError::Overloaded { .. })).then_some(())
+    });
+    door.open();
+    for one in burst {
+        assert!(one.recv_timeout(PATIENCE).unwrap().error.is_none());
+    }
+    // The crowd is gone, and with it what it taught.
+    for _ in 0..3 {
+        propose(&node, &[b"z"]).unwrap();
+    }
+    cluster.close();
+}

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use d_engine_raft::{ChangeError, Configuration, Index, NodeId, Refusal, Term};
+use d_engine_raft::{ChangeError, Configuration, Index, Micros, NodeId, Refusal, Term};
 
+use super::clock;
 use super::park::lock;
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, micros};
 use crate::driver::{Failure, Unknown};
 use crate::error::{NodeError, PluginFailure};
 use crate::metrics::Counters;
@@ -36,7 +37,17 @@ pub struct Shared {
     applied: AtomicU64,
     waiting_calls: AtomicUsize,
     waiting_bytes: AtomicUsize,
+    /// How long the call waited that ended last.
+    last_wait: AtomicU64,
+    last_end: AtomicU64,
+    /// Beyond that a crowd gets no longer.
+    longest_wait: Micros,
 }
+
+/// As many calls, or bytes, may wait however long it takes: enough to keep everything busy. What comes beyond that while calls
+/// wait long is refused at once: it would only wait longer, and time out in the end though the node worked on it.
+const CROWD_CALLS: usize = 1_024;
+const CROWD_BYTES: usize = 4 << 20;
 
 impl Shared {
     pub fn new(
@@ -46,6 +57,7 @@ impl Shared {
         log: Arc<dyn LogSink>,
         hooks: Arc<dyn ThreadHooks>,
     ) -> Self {
+        let longest_wait = micros(config.request_timeout) / 16;
         Self {
             id: hello.node,
             config,
@@ -64,6 +76,9 @@ impl Shared {
             applied: AtomicU64::new(0),
             waiting_calls: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
+            last_wait: AtomicU64::new(0),
+            last_end: AtomicU64::new(clock::now()),
+            longest_wait,
         }
     }
 
@@ -237,18 +252,36 @@ impl Shared {
         NodeError::Closed { node: self.id }
     }
 
+    fn leave(&self, bytes: usize) {
+        self.waiting_calls.fetch_sub(1, Ordering::Relaxed);
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     /// Room for one more call, given back when the guard is dropped.
     pub fn admit(self: &Arc<Self>, bytes: usize) -> Result<Admission, NodeError> {
         let calls = self.waiting_calls.fetch_add(1, Ordering::Relaxed);
         let held = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let admission = Admission { shared: Arc::clone(self), bytes };
+        let now = clock::now();
+        // Of the call that ended last, or since then: where everything stands still, nothing ends.
+        let silence = now.saturating_sub(self.last_end.load(Ordering::Relaxed));
+        let wait = self.last_wait.load(Ordering::Relaxed).max(silence);
+        let crowded = calls >= CROWD_CALLS || held >= CROWD_BYTES;
+        if !crowded {
+            // What was before says nothing of a crowd that is still to come.
+            self.last_wait.store(0, Ordering::Relaxed);
+            self.last_end.store(now, Ordering::Relaxed);
+        }
         let why = if calls >= self.config.max_waiting_calls {
             format!("{calls} calls are waiting (max_waiting_calls)")
         } else if held > 0 && held + bytes > self.config.max_waiting_bytes {
             format!("{held} bytes are waiting (max_waiting_bytes)")
+        } else if crowded && wait > self.longest_wait {
+            let millis = wait / 1_000;
+            format!("{calls} calls are waiting, {millis} ms by now: more than a sixteenth of request_timeout")
         } else {
-            return Ok(admission);
+            return Ok(Admission { shared: Arc::clone(self), bytes, begun: now });
         };
+        self.leave(bytes);
         crate::metrics::add(&self.counters.overloaded, 1);
         Err(NodeError::Overloaded { node: self.id, why })
     }
@@ -258,11 +291,14 @@ impl Shared {
 pub struct Admission {
     shared: Arc<Shared>,
     bytes: usize,
+    begun: Micros,
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.shared.waiting_calls.fetch_sub(1, Ordering::Relaxed);
-        self.shared.waiting_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.shared.leave(self.bytes);
+        let now = clock::now();
+        self.shared.last_wait.store(now.saturating_sub(self.begun), Ordering::Relaxed);
+        self.shared.last_end.store(now, Ordering::Relaxed);
     }
 }
