@@ -1,7 +1,7 @@
 """Our cores beside raft-rs: commits per second of three cores in one process, in memory, in one alternating run.
 
-    cd benches && python -m core.compare             # seven rounds: about 3 minutes
-    cd benches && python -m core.compare --quick     # three short rounds
+    cd benches && python -m core.compare             # fifteen rounds: about 3 minutes
+    cd benches && python -m core.compare --quick     # five short rounds
 
 Writes report.md, report.json and the picture (report.svg) into this folder, or to --output.
 """
@@ -46,8 +46,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="core.compare", description="Compare our cores with raft-rs, in memory.")
     add = parser.add_argument
     add("--quick", action="store_true", help="fewer and shorter rounds")
-    add("--rounds", type=int, help="how often everything is measured (default 7; quick: 3)")
-    add("--seconds", type=float, help="length of each stretch (default 1.5; quick: 0.5)")
+    add("--rounds", type=int, help="how often everything is measured (default 15; quick: 5)")
+    add("--seconds", type=float, help="length of each stretch (default 0.5; quick: 0.3)")
     add("--batches", type=int, nargs="+", default=[1, 64, 1024])
     add("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     add("--remark", default="", help="a sentence for the report, such as what else the machine was doing")
@@ -66,8 +66,8 @@ def measure(program: Path | None, system: str, batch: int, seconds: float) -> di
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = arguments(argv)
-    rounds = options.rounds or (3 if options.quick else 7)
-    seconds = options.seconds or (0.5 if options.quick else 1.5)
+    rounds = options.rounds or (5 if options.quick else 15)
+    seconds = options.seconds or (0.3 if options.quick else 0.5)
     programs = {system: build(CODECS[system]) for system in options.systems if system in CODECS}
     run = Run(options.systems, options.batches, seconds, options.remark)
     total, done, began = rounds * len(options.batches) * len(options.systems), 0, time.monotonic()

@@ -21,6 +21,7 @@ struct Measured {
     commits: u64,
     calls: u64,
     elapsed: Duration,
+    processor: Duration,
     allocations: u64,
 }
 
@@ -42,11 +43,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let seconds = measured.elapsed.as_secs_f64();
+    let (seconds, processor) = (measured.elapsed.as_secs_f64(), measured.processor.as_secs_f64());
     println!(
         "{{\"core\": \"{core}\", \"batch\": {batch}, \"seconds\": {seconds:.6}, \"commits\": {}, \"rate\": {:.1}, \
+         \"wall_rate\": {:.1}, \
          \"calls_per_batch\": {:.2}, \"allocations_per_batch\": {:.2}}}",
         measured.commits,
+        measured.commits as f64 / processor,
         measured.commits as f64 / seconds,
         measured.calls as f64 * batch as f64 / measured.commits as f64,
         measured.allocations as f64 * batch as f64 / measured.commits as f64,
@@ -60,7 +63,7 @@ fn measure(mut cluster: impl Cluster, batch: usize, seconds: f64) -> Measured {
     let chunk = (4096 / batch).max(1);
     let mut run = |wanted: Duration| {
         let (commits, calls, began) = (proposals.made(), cluster.calls(), Instant::now());
-        let allocated = allocated();
+        let (allocated, on_processor) = (allocated(), processor_time());
         while began.elapsed() < wanted {
             for _ in 0..chunk {
                 cluster.commit(&mut proposals, batch);
@@ -70,6 +73,7 @@ fn measure(mut cluster: impl Cluster, batch: usize, seconds: f64) -> Measured {
             commits: proposals.made() - commits,
             calls: cluster.calls() - calls,
             elapsed: began.elapsed(),
+            processor: processor_time() - on_processor,
             allocations: self::allocated() - allocated,
         }
     };
@@ -77,6 +81,13 @@ fn measure(mut cluster: impl Cluster, batch: usize, seconds: f64) -> Measured {
     let measured = run(Duration::from_secs_f64(seconds));
     cluster.check(&proposals);
     measured
+}
+
+/// What this thread has computed so far: the scheduler's own count, so that other work on the machine is left out.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("the scheduler's counters of Linux");
+    let nanoseconds = text.split(' ').next().and_then(|word| word.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("the first number is the time on a processor"))
 }
 
 #[cfg(feature = "allocations")]
