@@ -49,13 +49,17 @@ class Peer:
             or not -(2**31) <= self.priority < 2**31
         ):
             found.append(f"{what}.priority is {shown(self.priority)}: a whole number of 32 bits is needed")
-        if not isinstance(self.auto_promote, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-            found.append(f"{what}.auto_promote is {shown(self.auto_promote)}: True or False is needed")  # type: ignore[unreachable]
+        if not _is_flag(self.auto_promote):
+            found.append(f"{what}.auto_promote is {shown(self.auto_promote)}: True or False is needed")
         return found
 
     def raw(self, node: int) -> RawPeer:
         """As native code takes it."""
         return (node, self.address, self.client_address, self.role, self.priority, self.auto_promote)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
 
 
 def address_problems(what: str, address: object, *, port_zero: bool = False) -> list[str]:

@@ -69,7 +69,10 @@ class Repeater:
                 if self._under_way >= WINDOW:
                     continue
                 if self._again:
-                    chunk = self._again.popleft()
+                    # Sent to two nodes, it may have its results from the other one by now.
+                    chunk = [number for number in self._again.popleft() if number in self._open]
+                    if not chunk:
+                        continue
                     self.repeated += len(chunk)
                 elif self._ending:
                     continue
