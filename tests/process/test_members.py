@@ -113,7 +113,12 @@ def test_a_wiped_voter_is_refused_and_taken_in_again(tmp_path, note):
                 lambda: "was its disk wiped" in nodes.errors(wiped), within=30, what="the wiped node to be told so"
             )
             others = [node for node in nodes.ids if node != wiped]
-            assert any("was its disk wiped" in nodes.errors(node) for node in others)
+            # Each side writes it down in its own time.
+            wait_until(
+                lambda: any("was its disk wiped" in nodes.errors(node) for node in others),
+                within=30,
+                what="another node to be told so",
+            )
             flowing(pumps.outcomes, nodes)  # the others go on
             child.kill()
             shutil.rmtree(nodes.data(wiped))
