@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
@@ -12,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from picture import Bars, draw
+from saving import save
 from systems import NAMES, TITLES
 
 if TYPE_CHECKING:
@@ -200,12 +200,7 @@ def text(run: Run, profile: str) -> str:
 
 def write_report(run: Run, output: Path) -> None:
     """report.md, report.json and report.svg; a file profile.md in the same place becomes a part of report.md."""
-    output.mkdir(parents=True, exist_ok=True)
-    profile = output / "profile.md"
-    (output / "report.json").write_text(json.dumps(asdict(run), indent=1) + "\n", encoding="utf-8")
-    (output / "report.md").write_text(
-        text(run, profile.read_text(encoding="utf-8") if profile.exists() else ""), encoding="utf-8"
-    )
+    save(output, asdict(run), lambda profile: text(run, profile))
     names = systems_of(run)
     labels = [TITLES[name] for name in names]
 

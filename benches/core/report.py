@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
@@ -14,6 +13,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from picture import Bars, draw
+from saving import save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,12 +147,7 @@ def text(run: Run, profile: str) -> str:
 
 def write_report(run: Run, output: Path) -> None:
     """report.md, report.json and report.svg; a file profile.md in the same place becomes a part of report.md."""
-    output.mkdir(parents=True, exist_ok=True)
-    profile = output / "profile.md"
-    (output / "report.json").write_text(json.dumps(asdict(run), indent=1) + "\n", encoding="utf-8")
-    (output / "report.md").write_text(
-        text(run, profile.read_text(encoding="utf-8") if profile.exists() else ""), encoding="utf-8"
-    )
+    save(output, asdict(run), lambda profile: text(run, profile))
     labels = [TITLES[system].replace("`", "") for system in run.systems]
     draw(
         [

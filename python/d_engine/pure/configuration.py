@@ -96,11 +96,6 @@ class Configuration(NamedTuple):
         """What follows a joint phase: the new half alone."""
         return self._replace(members=tuple(member for member in self.members if not member.leaving), outgoing=())
 
-    def is_unformed(self) -> bool:
-        """Whether no voter of it was ever seen: the initial one, until the first leader has recorded them all."""
-        voters = [member for member in self.members if member.votes() or member.id in self.outgoing]
-        return all(member.incarnation is None for member in voters)
-
     def is_recorded(self, node: NodeId) -> bool:
         """Whether that member's data directory is recorded. Until then nothing that it grants or acknowledges counts."""
         member = self.member(node)

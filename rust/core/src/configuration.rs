@@ -117,13 +117,6 @@ impl Configuration {
         Self { members, outgoing: Vec::new(), min_election_timeout: self.min_election_timeout }
     }
 
-    /// Whether no voter of it was ever seen: the initial one, until the first leader has recorded them all.
-    #[must_use]
-    pub fn is_unformed(&self) -> bool {
-        let votes = |member: &&Member| member.votes() || self.outgoing.contains(&member.id);
-        self.members.iter().filter(votes).all(|member| member.incarnation.is_none())
-    }
-
     /// Whether that member's data directory is recorded. Until then nothing that it grants or acknowledges counts.
     #[must_use]
     pub fn is_recorded(&self, id: NodeId) -> bool {

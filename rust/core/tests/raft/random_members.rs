@@ -49,9 +49,11 @@ impl Chaos {
         let id = self.any();
         let statuses: Vec<CoreStatus> =
             self.cluster.nodes.values().filter_map(|node| node.core.as_ref()).map(Core::status).collect();
-        let formed = statuses
-            .iter()
-            .all(|status| status.configuration.members.is_empty() || !status.configuration.is_unformed());
+        // The first leader records all that it has seen at once, so one that is recorded tells for all.
+        let formed = statuses.iter().all(|status| {
+            let members = &status.configuration.members;
+            members.is_empty() || members.iter().any(|member| member.incarnation.is_some())
+        });
         let lost = statuses.iter().any(|status| {
             status.configuration.members.iter().any(|member| {
                 member.id != id
