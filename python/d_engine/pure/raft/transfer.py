@@ -59,7 +59,7 @@ def _check_successor(core: Core, leadership: Leadership, to: NodeId) -> Refusal 
     if not _may_succeed(member):
         return "not_a_voter"
     follower = leadership.followers.get(to)
-    if to == core.id or (follower is not None and _is_able(core, follower) and _is_near(core, follower)):
+    if to == core.id or (follower is not None and _is_able(core, leadership, follower) and follower.flow != "snapshot"):
         return None
     return "too_far_behind"
 
@@ -69,23 +69,20 @@ def _may_succeed(member: Member) -> bool:
     return member.votes() and member.role == "voter" and member.incarnation is not None
 
 
-def _is_able(core: Core, follower: Progress) -> bool:
-    """It is there, and its state machine works."""
-    patience = core.settings.election_timeout[1]
-    return not follower.apply_stopped and follower.heard is not None and follower.heard + patience > core.now
-
-
-def _is_near(core: Core, follower: Progress) -> bool:
-    """It needs no more than what is in flight."""
-    return follower.flow == "replicate" or follower.matched >= core.commit
+def _is_able(core: Core, leadership: Leadership, follower: Progress) -> bool:
+    """It is there, as far as a leader of this age can know, and its state machine works."""
+    heard = leadership.since if follower.heard is None else follower.heard
+    return not follower.apply_stopped and heard + core.settings.election_timeout[1] > core.now
 
 
 def successor(core: Core) -> NodeId | None:
     """Among voters that could lead: of those that hold what is committed the preferred one, else the most caught-up; of equals the lowest number."""
+    if core.leadership is None:
+        return None
     suits: list[tuple[bool, int, Index, NodeId]] = []
-    for node, follower in core.leadership.followers.items() if core.leadership is not None else ():
+    for node, follower in core.leadership.followers.items():
         member = core.configurations.members.get(node)
-        if member is not None and _may_succeed(member) and _is_able(core, follower):
+        if member is not None and _may_succeed(member) and _is_able(core, core.leadership, follower):
             holds = follower.matched >= core.commit
             # Preferences of those that lag are all one.
             suits.append((holds, member.priority if holds else 0, follower.matched, -node))

@@ -9,6 +9,7 @@ use crate::mutants;
 use crate::progress::{Flow, Progress};
 use crate::types::{Incarnation, Micros, NodeId, RequestId};
 
+use super::leader::Leadership;
 use super::{Core, Digest, State};
 
 /// A transfer under way.
@@ -70,20 +71,15 @@ impl Core {
         let State::Leader(leadership) = &self.state else { return Err(Refusal::NotLeader) };
         match leadership.followers.get(&to) {
             _ if to == self.id => Ok(()),
-            Some(follower) if self.is_able(follower) && self.is_near(follower) => Ok(()),
+            Some(follower) if self.is_able(leadership, follower) && follower.flow != Flow::Snapshot => Ok(()),
             _ => Err(Refusal::TooFarBehind),
         }
     }
 
-    /// It is there, and its state machine works.
-    fn is_able(&self, follower: &Progress) -> bool {
-        let patience = self.settings.election_timeout.1;
-        !follower.apply_stopped && follower.heard.is_some_and(|heard| heard + patience > self.now)
-    }
-
-    /// It needs no more than what is in flight.
-    fn is_near(&self, follower: &Progress) -> bool {
-        follower.flow == Flow::Replicate || follower.matched >= self.commit
+    /// It is there, as far as a leader of this age can know, and its state machine works.
+    fn is_able(&self, leadership: &Leadership, follower: &Progress) -> bool {
+        let heard = follower.heard.unwrap_or(leadership.since);
+        !follower.apply_stopped && heard + self.settings.election_timeout.1 > self.now
     }
 
     /// Among voters that could lead: of those that hold what is committed the preferred one, else the most caught-up; of equals
@@ -95,7 +91,7 @@ impl Core {
             // Preferences of those that lag are all one.
             let member = configuration.member(id).filter(|member| may_succeed(member))?;
             let priority = (follower.matched >= self.commit).then_some(member.priority);
-            self.is_able(follower).then_some((priority, follower.matched, id))
+            self.is_able(leadership, follower).then_some((priority, follower.matched, id))
         };
         let able = leadership.followers.iter().filter_map(|entry| suits(&entry));
         able.max_by_key(|&(priority, matched, id)| (priority, matched, Reverse(id))).map(|(_, _, id)| id)

@@ -1,7 +1,7 @@
 //! Giving leadership away: thesis 3.10, Law 7, `storage_stall_timeout`, close.
 
 use crate::common::{Cluster, ELECTION, HEARTBEAT, STALL, Solo, incarnation, kinds, log_of, seen, settings};
-use d_engine_raft::{Body, Incarnation, Input, MemberRole, NodeId, Refusal, Reply, Role};
+use d_engine_raft::{Body, Incarnation, Input, LogId, MemberRole, NodeId, Refusal, Reply, Role};
 
 fn transferred(cluster: &Cluster, id: NodeId) -> Vec<Result<NodeId, Refusal>> {
     let result = |reply: &Reply| if let Reply::Transferred { to, .. } = reply { Some(*to) } else { None };
@@ -99,6 +99,16 @@ fn the_most_caught_up_voter_that_is_there_takes_over() {
     // Both 3 and 4 hold everything, but 4 has not been heard of for an election timeout.
     let sent = solo.step(Input::Transfer { id: 900, to: None });
     assert!(kinds(&sent, 3).contains(&"TimeoutNow"));
+}
+
+#[test]
+fn a_new_leader_waits_for_a_successor_that_it_has_not_heard_of_yet() {
+    let mut solo = Solo::leading(3, 4, log_of(&[4]));
+    let sent = solo.step(Input::Transfer { id: 900, to: Some(2) });
+    assert!(!kinds(&sent, 2).contains(&"TimeoutNow"), "nobody knows what it holds");
+    solo.rejected(2, 1, LogId::ZERO);
+    let sent = solo.accepted(2, 2);
+    assert!(kinds(&sent, 2).contains(&"TimeoutNow"), "{sent:?}");
 }
 
 #[test]
