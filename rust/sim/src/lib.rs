@@ -1,0 +1,9 @@
+//! A deterministic world for nodes: clocks, network, disks, processes and clients, all from one seed.
+//!
+//! It drives `d-engine-node`'s driver and `d-engine-wal` over files of its own and has no rule of theirs: what is persisted,
+//! applied or kept is decided by the code that also runs in production. Whoever wants to know what happens is an `Observer` and
+//! is told `Fact`s, one after the other: the checks, the trace, the counters.
+#![forbid(unsafe_code)]
+
+pub mod fact;
+pub mod random;
