@@ -122,6 +122,11 @@ def check_names(table: list[Mutant]) -> list[str]:
         problems.append("the package is not installed: `make wheel`")
     elif b"D_ENGINE_MUTANT" in Path(library.origin).read_bytes():
         problems.append(f"{library.origin} was built with the switches in it: no wheel may be")
+    problems += [
+        f"{mutant.name} is not planted in both cores, and does not say why"
+        for mutant in table
+        if not mutant.why_there and not ("core" in mutant.crates and mutant.edits)
+    ]
     missing = set(range(1, 43)) - {mutant.number for mutant in table}
     problems += [f"class {number} of the table of regressions has no planted fault" for number in sorted(missing)]
     return problems
@@ -166,7 +171,7 @@ def main() -> int:
 
 def print_table(table: list[Mutant], results: list[Result]) -> None:
     """Markdown, as it is committed."""
-    rules = {mutant.name: mutant.rule for mutant in table}
+    rules = {mutant.name: "; ".join(filter(None, (mutant.rule, mutant.why_there))) for mutant in table}
     print("| fault | what is wrong | in | found by | s |\n| --- | --- | --- | --- | --- |")
     for result in results:
         killer = f"`{result.killer}`" if result.killer else "nothing"

@@ -34,6 +34,7 @@ class Mutant(NamedTuple):
     edits: tuple[Edit, ...]
     native_tests: str
     pure_tests: str
+    why_there: str
 
 
 def mutants() -> list[Mutant]:
@@ -48,6 +49,7 @@ def mutants() -> list[Mutant]:
             tuple(Edit(edit["module"], edit["old"], edit["new"]) for edit in row.get("pure", ())),
             row.get("native_tests", f"class_{row['name'].split('-')[0]}"),
             row.get("pure_tests", f"class_{row['name'].split('-')[0]}"),
+            row.get("why_there", ""),
         )
         for row in rows
     ]

@@ -124,6 +124,22 @@ fn class_33_a_truncated_entry_is_not_given_out_from_memory() {
 }
 
 #[test]
+fn class_33_entries_that_came_together_are_cut_in_their_middle() {
+    let mut solo = Solo::new(3, 3, Vec::new());
+    solo.append(2, 3, LogId::ZERO, vec![entry(1, 3, b"one"), entry(2, 3, b"old"), entry(3, 3, b"old too")]);
+    solo.append(3, 4, LogId::new(1, 3), vec![entry(2, 4, b"new")]);
+    // It leads, and sends from memory.
+    solo.win();
+    let sent = solo.rejected(2, 2, LogId::ZERO);
+    let Some(Body::Append { entries, .. }) = sent.iter().find(|message| message.to == 2).map(|message| &message.body)
+    else {
+        panic!("{sent:?}")
+    };
+    let held: Vec<_> = entries.iter().take(2).map(|entry| (entry.id(), entry.payload().to_vec())).collect();
+    assert_eq!(held, [(LogId::new(1, 3), b"one".to_vec()), (LogId::new(2, 4), b"new".to_vec())]);
+}
+
+#[test]
 fn an_old_terms_leader_is_told_the_new_term() {
     let mut solo = Solo::new(3, 5, log_of(&[1]));
     let sent = solo.append(2, 4, LogId::new(1, 1), vec![entry(2, 4, b"x")]);
