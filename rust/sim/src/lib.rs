@@ -6,4 +6,5 @@
 #![forbid(unsafe_code)]
 
 pub mod fact;
+mod faults;
 pub mod random;
