@@ -92,6 +92,12 @@ impl Log {
         self.volatile_bytes
     }
 
+    /// Bytes of entries in memory.
+    #[must_use]
+    pub const fn tail_bytes(&self) -> usize {
+        self.tail.bytes()
+    }
+
     /// The term at that index, if it is known.
     #[must_use]
     pub fn term(&self, index: Index) -> Option<Term> {

@@ -1,5 +1,6 @@
 //! What happens in a world, as those who watch it are told.
 
+use bytes::Bytes;
 use d_engine_node::Consistency;
 use d_engine_raft::{
     Change, Configuration, Entry, HardState, Incarnation, Index, LogId, Message, Micros, NodeId, Persist, Role, Start,
@@ -88,12 +89,26 @@ pub enum Request {
         /// Its session and sequence number.
         session: Option<(u64, u64)>,
     },
+    /// A command of a machine that is not the built-in one.
+    Command {
+        /// Its bytes.
+        payload: Bytes,
+        /// Its session and sequence number.
+        session: Option<(u64, u64)>,
+    },
     /// Open a session.
     OpenSession,
     /// Read a register.
     Read {
         /// Which register.
         key: u64,
+        /// How fresh.
+        consistency: Consistency,
+    },
+    /// A query of a machine that is not the built-in one.
+    Query {
+        /// Its bytes.
+        query: Bytes,
         /// How fresh.
         consistency: Consistency,
     },
@@ -130,6 +145,20 @@ pub enum Outcome {
         /// The register's value before.
         previous: u64,
     },
+    /// A command of another machine was applied at that index.
+    Answered {
+        /// Where it stands in the log.
+        index: Index,
+        /// What the machine gave.
+        result: Bytes,
+    },
+    /// What another machine said to a query, after `applied` entries.
+    Queried {
+        /// Its answer.
+        answer: Bytes,
+        /// The index that the reader saw applied.
+        applied: Index,
+    },
     /// The session's number.
     Opened(u64),
     /// What the register held (0 for nothing), after `applied` entries.
@@ -151,7 +180,8 @@ pub enum Outcome {
 
 /// Everything that can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "`Fault::describe` says what each is")]
+#[expect(missing_docs, reason = "each says it by its name")]
+#[repr(u8)]
 pub enum Fault {
     Loss,
     Duplication,
@@ -230,6 +260,15 @@ pub enum Fact<'a> {
         incarnation: Incarnation,
         /// What its core begins with.
         start: &'a Start,
+    },
+    /// From now on a node's clock shows `shown` and runs `drift` parts per million fast.
+    Clock {
+        /// Which.
+        node: NodeId,
+        /// What it shows at this moment.
+        shown: Micros,
+        /// How fast it runs; below 0: slow.
+        drift: i64,
     },
     /// A node runs no more.
     Stopped {

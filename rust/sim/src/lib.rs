@@ -5,6 +5,13 @@
 //! is told `Fact`s, one after the other: the checks, the trace, the counters.
 #![forbid(unsafe_code)]
 
+pub mod agenda;
+pub mod clock;
+pub mod digest;
+pub mod driver;
 pub mod fact;
 mod faults;
+pub mod machine;
+pub mod options;
+pub mod outcome;
 pub mod random;

@@ -121,4 +121,22 @@ impl Core {
     pub const fn commit(&self) -> Index {
         self.commit
     }
+
+    /// What stands before its first entry.
+    #[must_use]
+    pub const fn purged(&self) -> LogId {
+        self.log.purged()
+    }
+
+    /// On disk up to here.
+    #[must_use]
+    pub const fn durable(&self) -> Index {
+        self.log.durable()
+    }
+
+    /// Bytes of entries in its memory.
+    #[must_use]
+    pub const fn tail_bytes(&self) -> usize {
+        self.log.tail_bytes()
+    }
 }

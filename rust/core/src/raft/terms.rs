@@ -130,7 +130,8 @@ impl Core {
     }
 
     /// The end of the log.
-    pub(super) fn last(&self) -> LogId {
+    #[must_use]
+    pub fn last(&self) -> LogId {
         self.log.last_id()
     }
 }
