@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use d_engine_raft::{Configuration, Draft, EntryKind, Member, MemberRole, Micros, NodeId, Settings};
+use d_engine_raft::{Configuration, Draft, EntryKind, HEADER_BYTES, Member, MemberRole, Micros, NodeId, Settings};
 
-use crate::driver::Limits;
+use crate::driver::{DriverSettings, Limits};
 use crate::error::NodeError;
 
 /// The largest `max_entry_bytes`: an entry must fit into one frame of 1 MiB together with its header.
@@ -206,6 +206,23 @@ impl NodeConfig {
             max_uncommitted_bytes: self.max_uncommitted_bytes,
             tail_bytes: 32 << 20,
             max_applying_bytes: 16 << 20,
+        }
+    }
+
+    /// What the driver of that node needs of it.
+    #[must_use]
+    pub fn driver_settings(&self, id: NodeId) -> DriverSettings {
+        DriverSettings {
+            id,
+            forward: self.forward,
+            max_forward_bytes: MAX_ENTRY_BYTES + HEADER_BYTES,
+            read_retry: micros(self.election_timeout.0),
+            refusal_pause: micros(self.heartbeat_interval),
+            snapshot_every_entries: self.snapshot_every_entries,
+            snapshot_every_bytes: self.snapshot_every_bytes,
+            trailing_entries: self.trailing_entries,
+            snapshot_pin_bytes: self.snapshot_pin_bytes,
+            pin_grace: 10_000_000,
         }
     }
 

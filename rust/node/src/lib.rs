@@ -2,12 +2,14 @@
 //! `traits` are the parts that a user may own: storage, state machine, transport.
 #![forbid(unsafe_code)]
 
+pub mod apply;
 mod config;
 pub mod driver;
 mod error;
 mod local;
 mod metrics;
 mod node;
+pub mod recover;
 mod runtime;
 mod snapshot;
 mod status;

@@ -1,73 +1,31 @@
 //! The apply thread: everything committed in as few calls as possible, readers between them, results with one wake-up.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use d_engine_raft::{Configuration, Entry, EntryKind, Index, LogId, RequestId, WallMicros};
+use d_engine_raft::{Entry, Index, LogId};
 
+use super::Queue;
 use super::apply::{ApplyQueue, ApplyTask, InHand, end_task};
 use super::calls::{Proposal, Query};
-use super::division::{Division, From, Part, Parts};
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Item};
 use super::shared::Shared;
 use super::snapshots::SnapshotTask;
-use super::{Queue, sidecar};
-use crate::driver::{DriverInput, Piece, Sessions, Wanted};
+use crate::apply::{AppliedState, Ended, Slot, Trouble, Why};
+use crate::driver::{DriverInput, Wanted};
 use crate::error::{NodeError, PluginFailure};
 use crate::metrics::{add, count, set};
+use crate::recover::Recovered;
 use crate::traits::{Applied, Batch, Level, SnapshotStore, StateMachine};
 
-/// What the state machine holds.
-#[derive(Clone, Debug)]
-pub struct Position {
-    pub last: LogId,
-    pub time: WallMicros,
-    pub configuration: (Index, Configuration),
-}
-
-/// Everything of the apply thread but the machine.
+/// The apply thread: the rule, and what it is connected with.
 pub struct Applier<S: StateMachine> {
     pub shared: Arc<Shared>,
     pub inbox: Arc<Inbox<S>>,
     pub queue: Arc<ApplyQueue<S>>,
     pub snapshots: Arc<Queue<SnapshotTask>>,
     pub store: Arc<dyn SnapshotStore>,
-    pub position: Position,
-    pub sessions: Sessions,
-    /// The machine keeps its own position.
-    pub durable: bool,
-    pub stopped: bool,
-    /// Proposals whose rest is still to come.
-    pub partial: HashMap<RequestId, Pieces<S::Output>>,
+    pub state: AppliedState<S::Output>,
     pub in_hand: Vec<InHand<S::Output>>,
-}
-
-/// What a waiter has so far: outputs from its first entry on, and why there are no more.
-pub struct Pieces<O> {
-    outputs: Vec<O>,
-    error: Option<NodeError>,
-}
-
-impl<O> Default for Pieces<O> {
-    fn default() -> Self {
-        Self { outputs: Vec::new(), error: None }
-    }
-}
-
-/// How a waiter's range ends.
-enum End {
-    More,
-    Last,
-    Cut(NodeError),
-}
-
-struct Slot {
-    id: RequestId,
-    /// One beyond the last position in the batch.
-    stop: usize,
-    end: End,
 }
 
 impl<S: StateMachine> Applier<S> {
@@ -101,37 +59,50 @@ impl<S: StateMachine> Applier<S> {
         }
     }
 
+    /// Brings the machine to where the log goes on.
+    pub fn bring_up(&mut self, machine: &mut S, recovered: &Recovered) -> Result<LogId, NodeError> {
+        self.state.set_witness(self.shared.is_witness());
+        let node = self.shared.id;
+        self.state.bring_up(machine, self.store.as_ref(), recovered).map_err(|trouble| trouble.at(node))?;
+        self.shared.set_applied(self.state.last().index);
+        Ok(self.state.last())
+    }
+
     fn round(&mut self, machine: &mut S, round: Vec<ApplyTask<S>>) {
-        let mut entries = Vec::new();
-        let mut wanted: Vec<Wanted<Proposal<S::Output>>> = Vec::new();
+        let (mut entries, mut slots) = (Vec::new(), Vec::new());
         for task in round {
             match task {
-                ApplyTask::Apply { entries: more, wanted: waiters } => {
+                ApplyTask::Apply { entries: more, wanted } => {
                     let shift = entries.len();
                     entries.extend(more);
-                    wanted.extend(
-                        waiters
-                            .into_iter()
-                            .map(|one| Wanted { range: one.range.start + shift..one.range.end + shift, ..one }),
-                    );
+                    slots.extend(wanted.into_iter().map(|one| self.take(one, shift)));
                 }
                 other => {
-                    self.apply(machine, &entries, std::mem::take(&mut wanted));
+                    self.apply(machine, &entries, std::mem::take(&mut slots));
                     entries.clear();
                     self.other(machine, other);
                 }
             }
         }
-        self.apply(machine, &entries, wanted);
+        self.apply(machine, &entries, slots);
+    }
+
+    /// Puts a waiter where it can be reached meanwhile.
+    fn take(&mut self, wanted: Wanted<Proposal<S::Output>>, shift: usize) -> Slot {
+        let deadline = wanted.deadline;
+        let (slot, proposal) = Slot::of(wanted, shift);
+        self.in_hand.push(InHand { deadline, proposal });
+        slot
     }
 
     fn other(&mut self, machine: &mut S, task: ApplyTask<S>) {
+        self.state.set_witness(self.shared.is_witness());
         match task {
             ApplyTask::Query { query, index } => self.query(machine, query, index),
             ApplyTask::Restore(last) => self.restore(machine, last),
-            ApplyTask::Fail { id, proposal, error } => {
-                let pieces = self.partial.remove(&id).unwrap_or_default();
-                proposal.finish(&self.shared, pieces.outputs, pieces.error.or(Some(error)));
+            ApplyTask::Fail { id, proposal, failure } => {
+                let ended = self.state.fail(id, failure);
+                self.finish(proposal, ended);
             }
             ApplyTask::TakeSnapshot => self.take_snapshot(machine),
             ApplyTask::Apply { .. } => {}
@@ -139,201 +110,103 @@ impl<S: StateMachine> Applier<S> {
     }
 
     fn query(&self, machine: &mut S, query: Query<S>, index: Index) {
-        if self.shared.is_witness() {
-            query.fail(&self.shared, self.shared.witness());
-        } else if self.position.last.index >= index {
-            query.run(&self.shared, machine, self.position.last.index);
-        } else {
-            query.fail(&self.shared, self.shared.apply_stopped());
+        match self.state.check_read(index) {
+            Ok(()) => query.run(&self.shared, machine, self.state.last().index),
+            Err(why) => query.fail(&self.shared, self.describe(&why)),
         }
     }
 
-    fn apply(&mut self, machine: &mut S, entries: &[Entry], wanted: Vec<Wanted<Proposal<S::Output>>>) {
-        let Some(last) = entries.last() else { return };
-        let (last, last_time) = (last.id(), last.time());
-        if self.stopped {
-            self.refuse(wanted);
+    fn apply(&mut self, machine: &mut S, entries: &[Entry], slots: Vec<Slot>) {
+        if entries.is_empty() {
             return;
         }
-        if self.shared.is_witness() {
-            self.pass_over(entries, wanted);
-            return;
+        self.state.set_witness(self.shared.is_witness());
+        let (queue, shared, in_hand) = (&self.queue, &self.shared, &mut self.in_hand);
+        let call = |machine: &mut S, batch: &Batch<'_>| call(queue, shared, in_hand, machine, batch);
+        let done = self.state.apply(machine, entries, slots, call);
+        set(&self.shared.counters.sessions, self.state.sessions().len());
+        add(&self.shared.counters.repeated_entries, done.repeated);
+        if let Some((index, why)) = done.unreadable {
+            self.shared.record_at(Level::Error, "apply", None, Some(index), || {
+                format!("the committed configuration cannot be read: {why}")
+            });
         }
-        let bytes: usize = entries.iter().map(Entry::size).sum();
-        let (ranges, slots) = self.sort(wanted);
-        let division = Division::new(entries, ranges, &mut self.sessions);
-        let mut applied = self.call(machine, division.commands(entries), last, last_time, &division);
-        let through =
-            applied.failure.as_ref().map_or(entries.len(), |(applied, _)| division.through(entries, *applied));
-        let answers = division.settle(std::mem::take(&mut applied.kept), entries, &mut self.sessions);
-        set(&self.shared.counters.sessions, self.sessions.len());
-        self.advance(&entries[..through]);
-        self.finish(machine, applied, slots, division.parts, &answers, through, entries);
-        let done = entries[..through].iter().map(Entry::size).sum::<usize>().min(bytes);
-        self.inbox.report(DriverInput::Applied { last: self.position.last, bytes: done as u64 });
-        if self.stopped {
+        // Before anybody hears of a result, and of why there is none.
+        self.shared.set_applied(self.state.last().index);
+        let stopped = done.failure.is_some();
+        if let Some(failure) = done.failure {
+            self.shared.stop_applying(failure);
+        }
+        let mut waiters = std::mem::take(&mut self.in_hand);
+        for (waiter, ended) in waiters.drain(..).zip(done.ended) {
+            if let (Some(proposal), Some(ended)) = (waiter.proposal, ended) {
+                self.finish(proposal, ended);
+            }
+        }
+        self.in_hand = waiters;
+        if let Some((last, bytes)) = done.applied {
+            self.inbox.report(DriverInput::Applied { last, bytes });
+        }
+        if stopped {
             self.inbox.report(DriverInput::ApplyStopped);
         }
     }
 
-    /// Puts the waiters where they can be reached meanwhile, and keeps what tells how to answer them.
-    fn sort(&mut self, wanted: Vec<Wanted<Proposal<S::Output>>>) -> (Vec<Range<usize>>, Vec<Slot>) {
-        let (mut ranges, mut slots) = (Vec::with_capacity(wanted.len()), Vec::with_capacity(wanted.len()));
-        self.in_hand.clear();
-        for Wanted { range, id, deadline, piece } in wanted {
-            let (proposal, end) = match piece {
-                Piece::More => (None, End::More),
-                Piece::Last(proposal) => (Some(proposal), End::Last),
-                Piece::Cut(proposal, failure) => (Some(proposal), End::Cut(self.shared.describe(&failure))),
-            };
-            slots.push(Slot { id, stop: range.end, end });
-            ranges.push(range);
-            self.in_hand.push(InHand { deadline, proposal });
-        }
-        (ranges, slots)
+    fn finish(&self, proposal: Proposal<S::Output>, ended: Ended<S::Output>) {
+        proposal.finish(&self.shared, ended.outputs, ended.why.map(|why| self.describe(&why)));
     }
 
-    fn call(
-        &mut self,
-        machine: &mut S,
-        commands: &[Entry],
-        last: LogId,
-        time: WallMicros,
-        division: &Division,
-    ) -> Applied<S::Output> {
-        if commands.is_empty() && !self.durable {
-            return Applied::all(Vec::new());
-        }
-        let sidecar = if self.durable { sidecar::encode(last, time, &self.sessions) } else { Vec::new() };
-        let (wanted, keep) = (&division.ranges, &division.keep);
-        let batch = Batch { entries: commands, last, sidecar: &sidecar, wanted, keep };
-        self.queue.hold(&mut self.in_hand);
-        let applied = machine.apply(&batch);
-        self.queue.release(&mut self.in_hand);
-        add(&self.shared.counters.apply_batches, 1);
-        count(&self.shared.counters.applied_entries, commands.len());
-        count(&self.shared.counters.applied_bytes, commands.iter().map(Entry::size).sum());
-        applied
-    }
-
-    pub(super) fn advance(&mut self, entries: &[Entry]) {
-        for entry in entries.iter().filter(|entry| entry.kind() == EntryKind::Configuration) {
-            match Configuration::decode(&entry.payload()) {
-                Ok(configuration) => self.position.configuration = (entry.index(), configuration),
-                Err(error) => self.shared.record_at(Level::Error, "apply", None, Some(entry.index()), || {
-                    format!("the committed configuration cannot be read: {error}")
-                }),
-            }
-        }
-        if let Some(entry) = entries.last() {
-            self.position.last = entry.id();
-            self.position.time = entry.time();
-            self.shared.set_applied(entry.index());
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "what came of one batch, taken apart")]
-    fn finish(
-        &mut self,
-        machine: &mut S,
-        applied: Applied<S::Output>,
-        slots: Vec<Slot>,
-        parts: Vec<Parts>,
-        answers: &BTreeMap<Index, Option<Bytes>>,
-        through: usize,
-        entries: &[Entry],
-    ) {
-        let failure = applied.failure.map(|(_, failure)| match entries.get(through) {
-            Some(entry) => failure.at(entry.index()),
-            None => failure,
-        });
-        if let Some(failure) = failure {
-            self.stopped = true;
-            self.shared.stop_applying(failure);
-        }
-        let mut outputs = applied.outputs.into_iter();
-        let mut waiters = std::mem::take(&mut self.in_hand);
-        for ((slot, parts), waiter) in slots.into_iter().zip(parts).zip(waiters.drain(..)) {
-            let mut pieces = self.partial.remove(&slot.id).unwrap_or_default();
-            match parts {
-                Parts::Whole => {
-                    let complete = slot.stop <= through;
-                    self.add(&mut pieces, outputs.next().ok_or_else(|| self.shared.apply_stopped()), complete);
-                }
-                Parts::Several(parts) => {
-                    for Part { stop, from } in parts {
-                        let output = match from {
-                            From::Machine => outputs.next().ok_or_else(|| self.shared.apply_stopped()),
-                            from => self.answer(machine, from, answers),
-                        };
-                        self.add(&mut pieces, output, stop <= through);
-                    }
-                }
-            }
-            let error = match slot.end {
-                End::More => {
-                    self.partial.insert(slot.id, pieces);
-                    continue;
-                }
-                End::Cut(error) => Some(error),
-                End::Last => None,
-            };
-            if let Some(proposal) = waiter.proposal {
-                proposal.finish(&self.shared, pieces.outputs, pieces.error.or(error));
-            }
-        }
-        self.in_hand = waiters;
-    }
-
-    /// Adds the next output, unless there is a gap before it.
-    fn add(&self, pieces: &mut Pieces<S::Output>, output: Result<S::Output, NodeError>, complete: bool) {
-        if pieces.error.is_some() {
-            return;
-        }
-        match output {
-            Ok(output) => {
-                pieces.outputs.push(output);
-                pieces.error = (!complete).then(|| self.shared.apply_stopped());
-            }
-            Err(error) => pieces.error = Some(error),
-        }
-    }
-
-    /// What an entry that the machine was not given has for an answer.
-    fn answer(
-        &self,
-        machine: &mut S,
-        from: From,
-        answers: &BTreeMap<Index, Option<Bytes>>,
-    ) -> Result<S::Output, NodeError> {
+    fn describe(&self, why: &Why) -> NodeError {
         let node = self.shared.id;
-        match from {
-            From::Table { index, session, sequence } => {
-                add(&self.shared.counters.repeated_entries, 1);
-                let kept = answers.get(&index).and_then(Option::as_ref);
-                kept.and_then(|kept| machine.load(kept)).ok_or(NodeError::ResultLost { node, session, sequence })
+        match *why {
+            Why::Failure(failure) => self.shared.describe(&failure),
+            Why::ResultLost { session, sequence } => NodeError::ResultLost { node, session, sequence },
+            Why::Expired { session } => NodeError::SessionExpired { node, session },
+            Why::Passed => {
+                let why = "this node has become a witness and gives no results".to_owned();
+                NodeError::OutcomeUnknown { node, why }
             }
-            From::Opened(session) => {
-                machine.opened(session).ok_or(NodeError::ResultLost { node, session, sequence: 0 })
-            }
-            From::Expired(session) => Err(NodeError::SessionExpired { node, session }),
-            From::Machine => Err(self.shared.apply_stopped()),
+            Why::Witness => self.shared.witness(),
         }
     }
 
-    fn refuse(&mut self, wanted: Vec<Wanted<Proposal<S::Output>>>) {
-        for Wanted { id, piece, .. } in wanted {
-            if let Piece::Last(proposal) | Piece::Cut(proposal, _) = piece {
-                let pieces = self.partial.remove(&id).unwrap_or_default();
-                proposal.finish(&self.shared, pieces.outputs, Some(self.shared.apply_stopped()));
+    fn restore(&mut self, machine: &mut S, last: LogId) {
+        let restored = self.state.restore(machine, self.store.as_ref(), last);
+        self.shared.set_applied(self.state.last().index);
+        match restored {
+            Ok(false) => {}
+            Ok(true) => {
+                add(&self.shared.counters.snapshots_installed, 1);
+                self.inbox.report(DriverInput::Applied { last: self.state.last(), bytes: 0 });
+            }
+            Err(Trouble::Plugin(failure)) => self.stop(failure),
+            Err(Trouble::Storage(error)) => {
+                self.shared.fail(NodeError::Storage { node: self.shared.id, error });
+                drop(self.inbox.push(Item::Stop));
             }
         }
     }
 
     /// Ends apply for good: reported once.
-    pub(super) fn stop(&mut self, failure: PluginFailure) {
-        self.stopped = true;
+    fn stop(&self, failure: PluginFailure) {
         self.shared.stop_applying(failure);
         self.inbox.report(DriverInput::ApplyStopped);
     }
+}
+
+/// Calls the machine, with the waiters where others can reach them.
+fn call<S: StateMachine>(
+    queue: &ApplyQueue<S>,
+    shared: &Shared,
+    in_hand: &mut Vec<InHand<S::Output>>,
+    machine: &mut S,
+    batch: &Batch<'_>,
+) -> Applied<S::Output> {
+    queue.hold(in_hand);
+    let applied = machine.apply(batch);
+    queue.release(in_hand);
+    add(&shared.counters.apply_batches, 1);
+    count(&shared.counters.applied_entries, batch.entries.len());
+    count(&shared.counters.applied_bytes, batch.entries.iter().map(Entry::size).sum());
+    applied
 }

@@ -29,7 +29,7 @@ pub enum ApplyTask<S: StateMachine> {
     Fail {
         id: RequestId,
         proposal: Proposal<S::Output>,
-        error: NodeError,
+        failure: Failure,
     },
     TakeSnapshot,
 }
@@ -192,7 +192,9 @@ pub fn end_task<S: StateMachine>(shared: &Arc<Shared>, task: ApplyTask<S>) {
             }
         }
         ApplyTask::Query { query, .. } => query.fail(shared, shared.closed()),
-        ApplyTask::Fail { proposal, error, .. } => proposal.finish(shared, Vec::new(), Some(error)),
+        ApplyTask::Fail { proposal, failure, .. } => {
+            proposal.finish(shared, Vec::new(), Some(shared.describe(&failure)));
+        }
         ApplyTask::Restore(_) | ApplyTask::TakeSnapshot => {}
     }
 }

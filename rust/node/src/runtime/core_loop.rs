@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use d_engine_raft::{Configuration, Core, Event, MemberRole, Micros, Role, Term};
+use d_engine_raft::{Configuration, Core, Event, Micros, Role, Term};
 
 use super::Queue;
 use super::apply::{ApplyQueue, ApplyTask};
@@ -20,6 +20,7 @@ use super::shared::Shared;
 use super::snapshots::SnapshotTask;
 use super::transfer::TransferInput;
 use super::watch::Watch;
+use crate::apply::{RoleChange, role_change};
 use crate::config::micros;
 use crate::driver::{Action, Driver, DriverInput, Failure, Raft, Unknown};
 use crate::error::{NodeError, PluginFailure};
@@ -210,10 +211,9 @@ impl<S: StateMachine> CoreLoop<S> {
                 if matches!(failure, Failure::Unknown(Unknown::Timeout(_) | Unknown::Forwarded(_))) {
                     add(&counters.expired, 1);
                 }
-                let error = self.shared.describe(&failure);
                 match id {
-                    Some(id) => self.apply.push(ApplyTask::Fail { id, proposal: waiter, error }),
-                    None => waiter.finish(&self.shared, Vec::new(), Some(error)),
+                    Some(id) => self.apply.push(ApplyTask::Fail { id, proposal: waiter, failure }),
+                    None => waiter.finish(&self.shared, Vec::new(), Some(self.shared.describe(&failure))),
                 }
             }
             Action::FailRead { waiter, failure } => {
@@ -312,23 +312,20 @@ impl<S: StateMachine> CoreLoop<S> {
         }
     }
 
-    /// A member that becomes a witness needs no state any more. One that has been a witness has none, and cannot make up for
-    /// it while it runs.
+    /// A member that becomes a witness needs no state any more; one that has been a witness has none.
     fn check_role(&self, configuration: &Configuration) {
-        // A node that catches up sees configurations of its number's past, too.
-        let own = configuration.member(self.shared.id);
-        let Some(member) = own.filter(|own| own.incarnation == Some(self.shared.hello.incarnation)) else { return };
-        let witness = member.role == MemberRole::Witness;
-        if witness == self.shared.is_witness() {
-            return;
-        }
-        if witness {
-            self.shared.set_witness(true);
-            self.shared.record(Level::Info, "node", || "this node is a witness from now on".to_owned());
-        } else if self.shared.apply_failure().is_none() {
-            let why = "this node has been a witness until now and has no state: start it again".to_owned();
-            self.shared.stop_applying(PluginFailure::new("StateMachine.apply", why));
-            self.inbox.report(DriverInput::ApplyStopped);
+        let (id, incarnation) = (self.shared.id, self.shared.hello.incarnation);
+        match role_change(configuration, id, incarnation, self.shared.is_witness()) {
+            Some(RoleChange::BecomesWitness) => {
+                self.shared.set_witness(true);
+                self.shared.record(Level::Info, "node", || "this node is a witness from now on".to_owned());
+            }
+            Some(RoleChange::LacksState) if self.shared.apply_failure().is_none() => {
+                let why = "this node has been a witness until now and has no state: start it again".to_owned();
+                self.shared.stop_applying(PluginFailure::new("StateMachine.apply", why));
+                self.inbox.report(DriverInput::ApplyStopped);
+            }
+            _ => {}
         }
     }
 

@@ -1,31 +1,31 @@
 //! Starting a node: everything is taken, or nothing.
 
-use std::collections::HashMap;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use d_engine_raft::{Configuration, Core, LogId, Member, MemberRole, NodeId, Start};
+use d_engine_raft::{Core, LogId, Member, NodeId};
 
-use super::applier::{Applier, Position};
+use super::applier::Applier;
 use super::apply::ApplyQueue;
 use super::core_loop::{CoreLoop, Queues};
 use super::identify::{become_member, identify, random};
 use super::inbox::{Inbox, Item, NodeInbound};
 use super::log::LogWork;
 use super::park::CondvarPark;
-use super::recover::{Recovered, recover};
 use super::send::{self, Outbound};
 use super::threads::Threads;
 use super::transfer::Transfers;
 use super::{Queue, Shared, clock, reader, snapshots};
-use crate::config::{NodeConfig, micros};
-use crate::driver::{Driver, DriverSettings, DriverStart, Sessions};
+use crate::apply::{AppliedState, is_witness, own_member};
+use crate::config::NodeConfig;
+use crate::driver::Driver;
 use crate::error::NodeError;
 use crate::node::{Join, NodeParts};
+use crate::recover::{Recovered, recover};
 use crate::status::Status;
 use crate::traits::{
-    Hello, LogSink, LogStore, Park, SnapshotStore, StateMachine, Storage, ThreadHooks, Transport, TransportStart,
+    LogSink, LogStore, Park, SnapshotStore, StateMachine, Storage, ThreadHooks, Transport, TransportStart,
 };
 
 /// A node that runs.
@@ -111,7 +111,7 @@ fn assemble<S: StateMachine>(
     let own = own_member(&configuration, &peers, &hello).or_else(|| join.map(|join| join.member));
     let address = own.as_ref().map(|member| member.address.clone()).unwrap_or_default();
     let shared = Arc::new(Shared::new(config, hello, configuration, log, hooks));
-    shared.set_witness(own.is_some_and(|member| member.role == MemberRole::Witness));
+    shared.set_witness(own.as_ref().is_some_and(is_witness));
     let inbox = Arc::new(Inbox::default());
     let mut spawner = Spawner { shared: &shared, inbox: &inbox, threads: &mut taken.threads };
 
@@ -169,13 +169,6 @@ fn assemble<S: StateMachine>(
     Ok((shared, inbox, core, last_status))
 }
 
-/// What this node is, unless a configuration of its number's past says so.
-fn own_member(configuration: &Configuration, peers: &[Member], hello: &Hello) -> Option<Member> {
-    let here = |member: &&Member| member.id == hello.node;
-    let own = configuration.members.iter().find(here).or_else(|| peers.iter().find(here));
-    own.filter(|own| own.incarnation.is_none_or(|incarnation| incarnation == hello.incarnation)).cloned()
-}
-
 /// Starts threads whose panic stops the node.
 struct Spawner<'a, S: StateMachine> {
     shared: &'a Arc<Shared>,
@@ -225,15 +218,7 @@ fn start_apply<S: StateMachine>(
         queue: Arc::clone(&queues.apply),
         snapshots: Arc::clone(&queues.snapshots),
         store: Arc::clone(store),
-        position: Position {
-            last: LogId::ZERO,
-            time: 0,
-            configuration: recovered.configurations.first().cloned().unwrap_or_else(initial),
-        },
-        sessions: Sessions::default(),
-        durable: false,
-        stopped: false,
-        partial: HashMap::new(),
+        state: AppliedState::new(recovered.configurations.first().cloned().unwrap_or_else(initial)),
         in_hand: Vec::new(),
     };
     let recovered = Arc::clone(recovered);
@@ -293,40 +278,12 @@ fn make_driver<S: StateMachine>(
     recovered: &Recovered,
     applied: LogId,
 ) -> Result<Driver<Core, super::calls::RuntimeCalls<S>>, NodeError> {
-    let config = &shared.config;
-    let snapshot = recovered.snapshot_id();
-    let purged = recovered.log.purged;
-    let last_time = recovered.time();
     #[expect(clippy::cast_possible_truncation, reason = "any 64 of the bits will do")]
     let seed = random(shared.id)? as u64;
-    let start = Start {
-        id: shared.id,
-        incarnation: shared.hello.incarnation,
-        group: shared.hello.group,
-        seed,
-        hard_state: recovered.log.hard_state,
-        purged,
-        last: recovered.log.last,
-        term_runs: recovered.log.term_runs.clone(),
-        last_time,
-        configurations: recovered.configurations.clone(),
-        snapshot,
-        applied: applied.index,
-    };
-    let settings = DriverSettings {
-        id: shared.id,
-        forward: config.forward,
-        max_forward_bytes: crate::config::MAX_ENTRY_BYTES + d_engine_raft::HEADER_BYTES,
-        read_retry: micros(config.election_timeout.0),
-        refusal_pause: micros(config.heartbeat_interval),
-        snapshot_every_entries: config.snapshot_every_entries,
-        snapshot_every_bytes: config.snapshot_every_bytes,
-        trailing_entries: config.trailing_entries,
-        snapshot_pin_bytes: config.snapshot_pin_bytes,
-        pin_grace: 10_000_000,
-    };
-    let core = Core::new(clock::now(), config.settings(), start);
-    Ok(Driver::new(core, settings, &DriverStart { applied, snapshot, purged, ids_after: seed >> 1 }))
+    let start = recovered.core_start(&shared.hello, seed, applied);
+    let core = Core::new(clock::now(), shared.config.settings(), start);
+    let settings = shared.config.driver_settings(shared.id);
+    Ok(Driver::new(core, settings, &recovered.driver_start(seed, applied)))
 }
 
 impl<S: StateMachine> Default for Queues<S> {

@@ -1,38 +1,71 @@
 //! What a start makes of what storage holds: snapshot and log must fit together.
 
-use d_engine_raft::{Configuration, HardState, Index, LogId, Persist, Term, WallMicros};
+use d_engine_raft::{Configuration, HardState, Index, LogId, Persist, Start, Term, WallMicros};
 
-use super::applier::{Applier, Position};
-use super::sidecar;
-use super::snapshots::{StorageOrPlugin, restore_at_start};
-use crate::error::{NodeError, PluginFailure, StorageError};
+use crate::driver::DriverStart;
+use crate::error::StorageError;
 use crate::snapshot::SnapshotHead;
-use crate::traits::{Hello, Loaded, LogStore, SnapshotStore, StateMachine};
+use crate::traits::{Hello, Loaded, LogStore, SnapshotStore};
 
 /// Storage after the start's checks.
+#[derive(Clone, Debug)]
 pub struct Recovered {
+    /// What the log holds.
     pub log: Loaded,
+    /// The newest snapshot.
     pub snapshot: Option<SnapshotHead>,
     /// Ascending, beginning with the one that holds at the log's beginning.
     pub configurations: Vec<(Index, Configuration)>,
 }
 
 impl Recovered {
+    /// The newest time of an entry that is known here.
+    #[must_use]
     pub fn time(&self) -> WallMicros {
         self.log.last_time.max(self.snapshot.as_ref().map_or(0, |head| head.time))
     }
 
+    /// What the newest snapshot covers.
+    #[must_use]
     pub fn snapshot_id(&self) -> Option<LogId> {
         self.snapshot.as_ref().map(|head| head.last)
     }
 
     /// The newest configuration at or before that entry.
+    #[must_use]
     pub fn configuration_at(&self, index: Index) -> Option<(Index, Configuration)> {
         self.configurations.iter().rev().find(|(at, _)| *at <= index).cloned()
     }
 
+    /// The term of the entry there, if the log knows it.
+    #[must_use]
     pub fn term_at(&self, index: Index) -> Option<Term> {
         term_at(&self.log, index)
+    }
+
+    /// What a core begins with, beside a machine that has applied everything up to `applied`.
+    #[must_use]
+    pub fn core_start(&self, hello: &Hello, seed: u64, applied: LogId) -> Start {
+        Start {
+            id: hello.node,
+            incarnation: hello.incarnation,
+            group: hello.group,
+            seed,
+            hard_state: self.log.hard_state,
+            purged: self.log.purged,
+            last: self.log.last,
+            term_runs: self.log.term_runs.clone(),
+            last_time: self.time(),
+            configurations: self.configurations.clone(),
+            snapshot: self.snapshot_id(),
+            applied: applied.index,
+        }
+    }
+
+    /// What the driver around it begins with; the same seed.
+    #[must_use]
+    pub fn driver_start(&self, seed: u64, applied: LogId) -> DriverStart {
+        DriverStart { applied, snapshot: self.snapshot_id(), purged: self.log.purged, ids_after: seed >> 1 }
     }
 }
 
@@ -47,6 +80,9 @@ fn term_at(log: &Loaded, index: Index) -> Option<Term> {
 }
 
 /// Compares the newest snapshot with the log; a log that does not hold the snapshot's last entry is reset to it.
+///
+/// # Errors
+/// They do not fit together, or belong to another cluster, or cannot be read.
 pub fn recover(
     hello: &Hello,
     mut log: Loaded,
@@ -113,56 +149,4 @@ fn reset(log: &mut Loaded, store: &dyn LogStore, head: &SnapshotHead) -> Result<
         configurations: Vec::new(),
     };
     Ok(())
-}
-
-impl<S: StateMachine> Applier<S> {
-    /// Brings the machine to where the log goes on: its own position, or the snapshot's.
-    pub(super) fn bring_up(&mut self, machine: &mut S, recovered: &Recovered) -> Result<LogId, NodeError> {
-        if self.shared.is_witness() {
-            return Ok(self.bring_up_witness(recovered));
-        }
-        let node = self.shared.id;
-        let plugin = |failure| NodeError::Plugin { node, failure };
-        let own = machine.applied().map_err(plugin)?;
-        self.durable = own.is_some();
-        let covered = recovered.snapshot_id().map_or(0, |last| last.index);
-        if let Some((index, bytes)) = own.filter(|(index, _)| *index > 0 && *index >= covered) {
-            let wrong = |why| plugin(PluginFailure::new("StateMachine.applied", why));
-            let (term, time, sessions) = sidecar::decode(&bytes)
-                .map_err(|why| wrong(format!("the sidecar that it gave back is not ours: {why}")))?;
-            let last = LogId::new(index, term);
-            check_own(recovered, last).map_err(wrong)?;
-            let configuration =
-                recovered.configuration_at(index).unwrap_or_else(|| self.position.configuration.clone());
-            self.position = Position { last, time, configuration };
-            self.sessions = sessions;
-        } else if let Some(last) = recovered.snapshot_id() {
-            let (head, sessions) =
-                restore_at_start(self.store.as_ref(), machine, last).map_err(|error| match error {
-                    StorageOrPlugin::Plugin(failure) => plugin(failure),
-                    StorageOrPlugin::Storage(error) => NodeError::Storage { node, error },
-                })?;
-            self.position = Position { last: head.last, time: head.time, configuration: head.configuration };
-            self.sessions = sessions;
-            self.settle(machine).map_err(plugin)?;
-        }
-        self.shared.set_applied(self.position.last.index);
-        Ok(self.position.last)
-    }
-}
-
-/// A machine that knows entries which the log does not hold has somebody else's state.
-fn check_own(recovered: &Recovered, own: LogId) -> Result<(), String> {
-    let last = recovered.log.last;
-    match recovered.term_at(own.index) {
-        None if own.index > last => Err(format!(
-            "the state machine has applied entry {own}, but this node's log ends at {last}: state machine and storage do \
-             not belong together"
-        )),
-        Some(term) if term != own.term => Err(format!(
-            "the state machine has applied entry {own}, but the log's entry there is of term {term}: state machine and \
-             storage do not belong together"
-        )),
-        _ => Ok(()),
-    }
 }
