@@ -15,3 +15,4 @@ pub mod machine;
 pub mod options;
 pub mod outcome;
 pub mod random;
+pub mod trace;
