@@ -109,7 +109,7 @@ fn json_has_every_fact_with_the_words_of_the_text() {
         assert!(page.contains(row["text"].as_str().unwrap()), "{row}");
     }
     let facts: std::collections::BTreeSet<_> = rows.iter().map(|row| row["fact"].as_str().unwrap()).collect();
-    assert_eq!(facts.len(), 18, "every kind of fact, by its own name: {facts:?}");
+    assert_eq!(facts.len(), 19, "every kind of fact, by its own name: {facts:?}");
     let cut = rows.iter().find(|row| row["truncate_from"] == 4).unwrap();
     assert_eq!(cut["entries"], serde_json::json!([[4, 2, "no-op"], [5, 2, "k7=80"]]));
     assert_eq!(cut["hard_state"], serde_json::json!([2, null]));

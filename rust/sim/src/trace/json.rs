@@ -82,6 +82,11 @@ enum Shape<'a> {
         applied: Index,
         configuration: Option<(Index, String)>,
     },
+    Clock {
+        node: NodeId,
+        shown: Micros,
+        drift: i64,
+    },
     Stopped {
         node: NodeId,
         why: String,
@@ -210,6 +215,7 @@ fn shape(told: &Told) -> Shape<'_> {
         Told::Struck { fault, nodes } => Shape::Struck { fault: fault.name(), nodes, lasts: fault.lasts() },
         Told::Ended { fault, nodes } => Shape::Ended { fault: fault.name(), nodes },
         Told::Started { node, begun } => started(*node, begun),
+        Told::Clock { node, shown, drift } => Shape::Clock { node: *node, shown: *shown, drift: *drift },
         Told::Stopped { node, why } => Shape::Stopped { node: *node, why: end(why) },
         Told::Stepped { node, now, input, position } => stepped(*node, *now, input, position),
         Told::Persist { node, persist } => Shape::Persist {
@@ -262,7 +268,12 @@ const fn phase_word(phase: Phase) -> &'static str {
 
 const fn outcome_word(outcome: &Outcome) -> &'static str {
     match outcome {
-        Outcome::Written { .. } | Outcome::Opened(_) | Outcome::Read { .. } | Outcome::Done => "done",
+        Outcome::Written { .. }
+        | Outcome::Answered { .. }
+        | Outcome::Opened(_)
+        | Outcome::Read { .. }
+        | Outcome::Queried { .. }
+        | Outcome::Done => "done",
         Outcome::Refused(_) => "refused",
         Outcome::Unknown(_) | Outcome::Gone => "unknown",
     }

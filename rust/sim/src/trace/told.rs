@@ -65,6 +65,8 @@ pub enum Told {
     Ended { fault: Fault, nodes: Box<[NodeId]> },
     /// `Fact::Started`.
     Started { node: NodeId, begun: Box<Begun> },
+    /// `Fact::Clock`.
+    Clock { node: NodeId, shown: Micros, drift: i64 },
     /// `Fact::Stopped`.
     Stopped { node: NodeId, why: End },
     /// `Fact::Stepped`.
@@ -100,6 +102,7 @@ impl From<&Fact<'_>> for Told {
             Fact::Struck { fault, nodes } => Self::Struck { fault: *fault, nodes: (*nodes).into() },
             Fact::Ended { fault, nodes } => Self::Ended { fault: *fault, nodes: (*nodes).into() },
             Fact::Started { node, start, .. } => Self::Started { node: *node, begun: Box::new((*start).into()) },
+            Fact::Clock { node, shown, drift } => Self::Clock { node: *node, shown: *shown, drift: *drift },
             Fact::Stopped { node, why } => Self::Stopped { node: *node, why: (*why).clone() },
             Fact::Stepped { node, now, input, position } => {
                 Self::Stepped { node: *node, now: *now, input, position: **position }
@@ -136,6 +139,7 @@ impl Told {
     pub fn node(&self) -> Option<NodeId> {
         match self {
             Self::Started { node, .. }
+            | Self::Clock { node, .. }
             | Self::Stopped { node, .. }
             | Self::Stepped { node, .. }
             | Self::Persist { node, .. }

@@ -26,6 +26,9 @@ impl fmt::Display for Words<'_> {
             Told::Struck { fault, nodes } => write!(out, "FAULT {}", struck(*fault, nodes)),
             Told::Ended { fault, nodes } => write!(out, "fault {} ends{}", fault.name(), at(nodes)),
             Told::Started { begun, .. } => started(out, begun),
+            Told::Clock { shown, drift, .. } => {
+                write!(out, "clock shows {} ms and runs {drift:+} ppm off", millis(*shown))
+            }
             Told::Stopped { why, .. } => write!(out, "STOPS: {}", end(why)),
             Told::Stepped { node, input, position, .. } => {
                 write!(out, "{input}: ")?;
@@ -117,25 +120,34 @@ pub fn end(why: &End) -> String {
 
 /// What an entry carries, as far as it can be read.
 pub fn payload(entry: &Entry) -> String {
-    const SHOWN: usize = 32;
-    match entry.kind() {
+    let text = match entry.kind() {
         EntryKind::Noop => return "no-op".to_owned(),
         EntryKind::Configuration => return "configuration".to_owned(),
         EntryKind::Session => return "opens a session".to_owned(),
-        EntryKind::Command => {}
-    }
-    let bytes = entry.payload();
-    let readable = !bytes.is_empty() && bytes.iter().all(|byte| matches!(byte, b' '..=b'~'));
-    let shown = if readable { SHOWN } else { SHOWN / 2 };
+        EntryKind::Command => readable(&entry.payload()),
+    };
+    let session = Some((entry.session(), entry.sequence())).filter(|(session, _)| *session != 0);
+    format!("{text}{}", in_session(session))
+}
+
+/// The beginning of some bytes: as text if they are text, else in hexadecimal digits.
+fn readable(bytes: &[u8]) -> String {
+    const SHOWN: usize = 32;
+    let is_text = bytes.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    let shown = if is_text { SHOWN } else { SHOWN / 2 };
     let mut text = String::new();
     for byte in bytes.iter().take(shown) {
-        let _ = if readable { write!(text, "{}", char::from(*byte)) } else { write!(text, "{byte:02x}") };
+        let _ = if is_text { write!(text, "{}", char::from(*byte)) } else { write!(text, "{byte:02x}") };
     }
-    let more = if bytes.len() > shown { "…" } else { "" };
-    match (entry.session(), entry.sequence()) {
-        (0, _) => format!("{text}{more}"),
-        (session, sequence) => format!("{text}{more} ({session}/{sequence})"),
+    if bytes.len() > shown {
+        text.push('…');
     }
+    text
+}
+
+/// Which call of which session.
+fn in_session(session: Option<(u64, u64)>) -> String {
+    session.map_or(String::new(), |(session, sequence)| format!(" ({session}/{sequence})"))
 }
 
 /// A run of entries: `13..15@4`, with every term in it.
@@ -311,18 +323,12 @@ fn changes_in_words(changes: &[Change]) -> String {
 fn call(out: &mut fmt::Formatter<'_>, operation: &Operation) -> fmt::Result {
     write!(out, "call {} of client {} to {}: ", operation.id, operation.client, operation.node)?;
     match &operation.request {
-        Request::Write { key, value, session } => {
-            write!(out, "k{key} := {value}")?;
-            session.map_or(Ok(()), |(session, sequence)| write!(out, " ({session}/{sequence})"))
-        }
+        Request::Write { key, value, session } => write!(out, "k{key} := {value}{}", in_session(*session)),
+        Request::Command { payload, session } => write!(out, "{}{}", readable(payload), in_session(*session)),
         Request::OpenSession => write!(out, "open a session"),
-        Request::Read { key, consistency } => {
-            let how = match consistency {
-                Consistency::Linearizable => "linearizable",
-                Consistency::Lease => "lease",
-                Consistency::Eventual => "eventual",
-            };
-            write!(out, "read k{key}, {how}")
+        Request::Read { key, consistency } => write!(out, "read k{key}, {}", consistency_name(*consistency)),
+        Request::Query { query, consistency } => {
+            write!(out, "query {}, {}", readable(query), consistency_name(*consistency))
         }
         Request::Change(changes) => write!(out, "{}", changes_in_words(changes)),
         Request::Transfer(Some(to)) => write!(out, "transfer to {to}"),
@@ -332,9 +338,19 @@ fn call(out: &mut fmt::Formatter<'_>, operation: &Operation) -> fmt::Result {
     }
 }
 
+const fn consistency_name(consistency: Consistency) -> &'static str {
+    match consistency {
+        Consistency::Linearizable => "linearizable",
+        Consistency::Lease => "lease",
+        Consistency::Eventual => "eventual",
+    }
+}
+
 fn returned(out: &mut fmt::Formatter<'_>, outcome: &Outcome) -> fmt::Result {
     match outcome {
         Outcome::Written { index, previous } => write!(out, "written at {index} over {previous}"),
+        Outcome::Answered { index, result } => write!(out, "applied at {index}: {}", readable(result)),
+        Outcome::Queried { answer, applied } => write!(out, "answer {}, {applied} applied", readable(answer)),
         Outcome::Opened(session) => write!(out, "session {session}"),
         Outcome::Read { value, applied } => write!(out, "reads {value}, {applied} applied"),
         Outcome::Done => write!(out, "done"),

@@ -161,6 +161,7 @@ impl Teller<'_> {
             };
             let incarnation = Incarnation(u128::from(node));
             self.say(1_000, &Fact::Started { node, incarnation, start: &start })?;
+            self.say(0, &Fact::Clock { node, shown: 5_000_000, drift: 20 })?;
             self.say(0, &Fact::Configured { node, index: 0, configuration: &configuration })?;
             self.step(node, "start", |_| {})?;
             self.step(node, "time", |_| {})?; // changes nothing
