@@ -1,0 +1,29 @@
+"""Tests for what you bring: state machines on simulated clusters, storages and transports against their promises, histories of clients."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import SimulationError
+
+__all__ = ["SimulationError"]
+
+# Loaded when they are first asked for: the pytest plugin lies here, and every test run of every project imports it.
+_HOMES = {
+    "errors": "SimulationError",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f".{home}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
