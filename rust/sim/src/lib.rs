@@ -11,6 +11,7 @@ pub mod digest;
 pub mod driver;
 pub mod fact;
 mod faults;
+pub mod linear;
 pub mod machine;
 pub mod options;
 pub mod outcome;
