@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 # What imports the pure core is imported in functions: a worker may have to plant a difference in it before.
 
 BAR = 30
-KINDS = ("solo", "cluster", "driver", "drivers")
+KINDS = ("solo", "pause", "cluster", "driver", "drivers")
 WITHIN = 1_000_000  # steps in which a planted difference must be found
 
 

@@ -53,6 +53,8 @@ def some_configuration(random, *, me=None, known=0.85):
     members = [member(random, node, known=known) for node in sorted(nodes)]
     if me is not None and random.random() < 0.9:
         members = [one._replace(role="voter") if one.id == me else one for one in members]
+    if all(one.role != "voter" for one in members):
+        members[0] = members[0]._replace(role="voter")  # no change makes a cluster without voters
     outgoing = ()
     if random.random() < 0.15:
         outgoing = tuple(sorted(random.sample(range(1, NODES + 1), random.randint(1, 3))))

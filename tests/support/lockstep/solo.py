@@ -321,19 +321,26 @@ class Solo(Peers):
             self.now = max(self.now, at)
         return Time(self.now, self.now)
 
+    def goes(self):
+        """It ends while something is under way."""
+        return self.last_words()
+
     PLANS = {  # noqa: RUF012
         "leader": (
-            (handed_over, deposed, timer, granted, granted, timer),
-            (handed_over, deposed, timer, wait),
-            (handed_over, deposed, timer, granted, granted, granted, timer, timer),
+            (held, held, goes),
+            *((handed_over, deposed, timer, granted, granted, timer),) * 6,
+            *((handed_over, deposed, timer, wait),) * 4,
+            *((handed_over, deposed, timer, granted, granted, granted, timer, timer),) * 4,
             (ask, ask, late),
             (leaves, held, held, newest, held, held),
             (leaves, held, held, held, newest),
             *((held, held, held, newest, admits),) * 9,
             (held, held, held, newest, handed_over, caught_up, caught_up, given_up, timer),
         ),
-        "pre_candidate": ((Peers.timeout_now,), (snapshots,), (snapshots, snapshots)),
+        "pre_candidate": ((goes,), (Peers.timeout_now,), (snapshots,), (snapshots, snapshots)),
         "candidate": (
+            (goes,),
+            (goes,),
             (Peers.timeout_now,),
             (snapshots,),
             (rival, granted, granted, granted, newest),

@@ -68,8 +68,8 @@ def _stored(role, kind):
         return "a leader answers a vote of its term with a refusal, and one that it withholds says nothing"
     if kind == "PersistFailed":
         return "a node whose storage has failed says nothing any more"
-    if kind in LOCAL | {"Read", "Transfer"}:
-        return "only if a learner's pause ends with this very input, so that it is promoted"
+    if kind in {"ApplyStopped", "Close"}:
+        return "a leader that closes or cannot apply promotes nobody"
     return None
 
 

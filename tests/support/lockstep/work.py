@@ -4,19 +4,26 @@ import time
 import traceback
 from functools import partial
 
-from support.lockstep import chaos, solo
+from support.lockstep import chaos, pause, solo
 from support.lockstep.drive import DriverPair
 from support.lockstep.pair import DifferenceError, Pair, Tally
 from support.lockstep.shrink import script, shrink
 
 STREAMS = {
     "solo": (solo.run, 300, Pair),
+    "pause": (pause.run, 120, Pair),
     "cluster": (chaos.run, 900, Pair),
     "driver": (solo.run, 300, DriverPair),
     "drivers": (chaos.run, 900, DriverPair),
 }
 # One after the other; a cluster's stream has three to five times the steps of a core alone.
-PARTS = (*("solo",) * 12, "cluster", *("solo",) * 12, "cluster", "driver", "driver", "drivers")
+PARTS = (
+    *("solo", "pause", "pause", "driver") * 12,
+    "cluster",
+    *("solo", "pause", "pause", "driver") * 12,
+    "cluster",
+    "drivers",
+)
 SHRINKING = 60.0  # seconds
 
 
