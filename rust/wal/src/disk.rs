@@ -83,6 +83,10 @@ impl File for DiskFile {
         Ok(self.0.metadata()?.len())
     }
 
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+
     #[cfg(unix)]
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         std::os::unix::fs::FileExt::read_at(&self.0, buffer, offset)

@@ -1,4 +1,4 @@
-//! The little that the log asks of a file system, so that a test can put a forgetful one in its place.
+//! The little that log and snapshots ask of a file system, so that a test can put a forgetful one in its place.
 
 use std::io::{self, IoSlice};
 
@@ -66,6 +66,12 @@ pub trait File: Send + Sync + 'static {
         Ok(self.len()? == 0)
     }
 
+    /// Makes it that long: cuts it off, or fills it up with zeros.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn set_len(&self, length: u64) -> io::Result<()>;
+
     /// Reads some bytes at `offset`; 0 at the end of the file.
     ///
     /// # Errors
@@ -89,7 +95,10 @@ pub trait File: Send + Sync + 'static {
 pub const MAX_BUFFERS: usize = 1024;
 
 /// Reads until `buffer` is full or the file ends; answers how much there was.
-pub(crate) fn read_full<T: File>(file: &T, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+///
+/// # Errors
+/// As the system says.
+pub fn read_full<T: File>(file: &T, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {
         match file.read_at(&mut buffer[done..], offset + done as u64) {
@@ -103,7 +112,10 @@ pub(crate) fn read_full<T: File>(file: &T, buffer: &mut [u8], offset: u64) -> io
 }
 
 /// Writes all of the buffers, in calls of at most `MAX_BUFFERS` each.
-pub(crate) fn write_full<T: File>(file: &T, mut buffers: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+///
+/// # Errors
+/// As the system says.
+pub fn write_full<T: File>(file: &T, mut buffers: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
     IoSlice::advance_slices(&mut buffers, 0);
     while !buffers.is_empty() {
         let some = &buffers[..buffers.len().min(MAX_BUFFERS)];

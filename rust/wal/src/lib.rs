@@ -27,7 +27,7 @@ pub use counters::Counters;
 pub use directory::Directory;
 pub use disk::{DiskFile, DiskFiles};
 pub use error::WalError;
-pub use files::{File, Files, MAX_BUFFERS};
+pub use files::{File, Files, MAX_BUFFERS, read_full, write_full};
 pub use format::LOG_VERSION;
 pub use identity::{IDENTITY_VERSION, Identity};
 pub use inspect::{

@@ -166,6 +166,10 @@ impl File for WatchedFile {
         self.file.len()
     }
 
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.watch.read.pass();
         self.file.read_at(buffer, offset)

@@ -11,7 +11,6 @@ use super::apply::{ApplyQueue, ApplyTask};
 use super::calls::{RuntimeCalls, complete};
 use super::clock;
 use super::inbox::{Inbox, Item};
-use super::log::LogTask;
 use super::park::lock;
 use super::peers::Peers;
 use super::reader::FetchTask;
@@ -26,6 +25,7 @@ use crate::driver::{Action, Driver, DriverInput, Failure, Raft, Unknown};
 use crate::error::{NodeError, PluginFailure};
 use crate::metrics::{add, count};
 use crate::status::{FollowerProgress, Status, Summary};
+use crate::storage::LogTask;
 use crate::traits::{Level, Park, StateMachine};
 
 /// The queues of the other threads.

@@ -1,11 +1,10 @@
 //! The log threads: two that take turns on a log that can be written during a sync, one for any other.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use d_engine_raft::{Entry, LogId, Persist, Token};
+use d_engine_raft::{Entry, Persist, Token};
 
 use super::Queue;
 use super::inbox::{Inbox, Item};
@@ -15,22 +14,8 @@ use crate::config::micros;
 use crate::driver::DriverInput;
 use crate::error::{NodeError, StorageError};
 use crate::metrics::{add, count, set};
+use crate::storage::{LogBatch, LogTask};
 use crate::traits::{LogStore, StateMachine};
-
-/// One unit of storage work.
-pub enum LogTask {
-    Persist(Persist),
-    Purge(LogId),
-}
-
-impl LogTask {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Persist(persist) => persist.entries.iter().map(Entry::size).sum(),
-            Self::Purge(_) => 0,
-        }
-    }
-}
 
 /// What the log threads share. The queue's turn is held from taking a batch until it is written, `syncing` from before the turn
 /// is given up until the batch is reported: so batches are written, synced and reported in order, and two syncs never overlap.
@@ -47,11 +32,6 @@ pub struct LogWork<S: StateMachine> {
 
 /// Without a write for so long, the last batch is vouched for.
 const IDLE: Duration = Duration::from_millis(100);
-
-struct Batch {
-    units: Vec<Persist>,
-    purge: Option<LogId>,
-}
 
 impl<S: StateMachine> LogWork<S> {
     pub fn new(
@@ -71,14 +51,14 @@ impl<S: StateMachine> LogWork<S> {
         let patience = self.unvouched.load(Ordering::Relaxed).then_some(IDLE);
         let turn = self.queue.turn(patience);
         let limit = self.shared.config.max_sync_bytes;
-        let Some(batch) = self.queue.take(Some(Duration::ZERO), |tasks| collect(tasks, limit)) else {
+        let Some(batch) = self.queue.take(Some(Duration::ZERO), |tasks| LogBatch::collect(tasks, limit)) else {
             return !self.queue.closed() && self.vouch();
         };
         if self.shared.is_stopped() {
             return false;
         }
-        let Batch { units, purge } = batch;
-        let newest = units.last().map(|unit| unit.token);
+        let newest = batch.token();
+        let LogBatch { units, purge } = batch;
         if let Some(token) = newest {
             self.count(&units);
             self.unvouched.store(true, Ordering::Relaxed);
@@ -150,24 +130,4 @@ impl<S: StateMachine> LogWork<S> {
         }
         drop(self.inbox.push(Item::Stop));
     }
-}
-
-/// Everything that waits, up to a purge and bounded in bytes.
-fn collect(tasks: &mut VecDeque<LogTask>, limit: usize) -> Batch {
-    let (mut units, mut purge, mut bytes) = (Vec::with_capacity(tasks.len().min(64)), None, 0);
-    while let Some(task) = tasks.pop_front() {
-        bytes += task.bytes();
-        match task {
-            LogTask::Persist(_) if !units.is_empty() && bytes > limit => {
-                tasks.push_front(task);
-                break;
-            }
-            LogTask::Persist(persist) => units.push(persist),
-            LogTask::Purge(upto) => {
-                purge = Some(upto);
-                break;
-            }
-        }
-    }
-    Batch { units, purge }
 }

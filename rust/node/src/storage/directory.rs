@@ -3,34 +3,31 @@
 //! `INDEX-TERM.snap` is committed, `making.tmp` is being made here, `coming-….tmp` is being received. Files get their name when
 //! they are whole and on disk.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::{self, ErrorKind, IoSlice};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use d_engine_raft::LogId;
+use d_engine_wal::{DiskFiles, File, Files, read_full, write_full};
 
 use crate::error::StorageError;
 use crate::snapshot::SnapshotHead;
 use crate::traits::{SnapshotMeta, SnapshotReader, SnapshotStore, SnapshotWriter};
 
 /// A directory of snapshots.
-pub struct DirectorySnapshots {
-    path: PathBuf,
+pub struct DirectorySnapshots<F: Files = DiskFiles>(Arc<Place<F>>);
+
+struct Place<F> {
+    files: F,
+    /// What to call the directory in errors.
+    name: String,
 }
 
 const COMMITTED: &str = ".snap";
 const MAKING: &str = "making.tmp";
 const COMING: &str = "coming-";
-
-fn failed<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> StorageError + 'a {
-    move |error| StorageError::io(format!("{what} {}", path.display()), error)
-}
-
-fn sync_directory(path: &Path) -> Result<(), StorageError> {
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(failed("syncing", path))
-}
 
 impl DirectorySnapshots {
     /// Makes the directory if need be.
@@ -38,23 +35,28 @@ impl DirectorySnapshots {
     /// # Errors
     /// What the operating system says.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StorageError> {
-        let path = path.into();
+        let path: PathBuf = path.into();
+        let name = path.display().to_string();
         if !path.is_dir() {
-            fs::create_dir_all(&path).map_err(failed("making", &path))?;
+            fs::create_dir_all(&path).map_err(|error| StorageError::io(format!("making {name}"), error))?;
             if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                sync_directory(parent)?;
+                let above = Place { files: DiskFiles::new(parent), name: parent.display().to_string() };
+                above.sync()?;
             }
         }
-        Ok(Self { path })
+        Ok(Self::over(DiskFiles::new(path), name))
+    }
+}
+
+impl<F: Files> DirectorySnapshots<F> {
+    /// Takes up a directory that exists; `name` is what errors call it.
+    pub fn over(files: F, name: impl Into<String>) -> Self {
+        Self(Arc::new(Place { files, name: name.into() }))
     }
 
     fn names(&self) -> Result<Vec<String>, StorageError> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path).map_err(failed("listing", &self.path))? {
-            let entry = entry.map_err(failed("listing", &self.path))?;
-            names.extend(entry.file_name().into_string().ok());
-        }
-        Ok(names)
+        let name = &self.0.name;
+        self.0.files.list().map_err(|error| StorageError::io(format!("listing {name}"), error))
     }
 
     fn committed(&self) -> Result<Vec<LogId>, StorageError> {
@@ -63,19 +65,55 @@ impl DirectorySnapshots {
         Ok(all)
     }
 
-    fn file(&self, last: LogId) -> PathBuf {
-        self.path.join(format!("{:020}-{:020}{COMMITTED}", last.index, last.term))
+    fn read(&self, name: String) -> Result<Reader<F>, StorageError> {
+        let file = self.0.files.open_read(&name).map_err(self.0.failed("opening", &name))?;
+        Ok(Reader { place: Arc::clone(&self.0), file, name })
+    }
+}
+
+impl<F: Files> Place<F> {
+    fn failed<'a>(&'a self, what: &'a str, file: &'a str) -> impl FnOnce(io::Error) -> StorageError + 'a {
+        move |error| StorageError::io(format!("{what} {}/{file}", self.name), error)
     }
 
-    fn coming(&self, meta: &SnapshotMeta) -> PathBuf {
-        let mut name = format!("{COMING}{}-{}-{}-", meta.last.index, meta.last.term, meta.size);
-        for byte in meta.digest.unwrap_or_default() {
-            name.extend(char::from_digit(u32::from(byte >> 4), 16));
-            name.extend(char::from_digit(u32::from(byte & 15), 16));
-        }
-        name.push_str(".tmp");
-        self.path.join(name)
+    fn sync(&self) -> Result<(), StorageError> {
+        let name = &self.name;
+        self.files.sync_directory().map_err(|error| StorageError::io(format!("syncing {name}"), error))
     }
+
+    fn remove(&self, name: &str) -> Result<(), StorageError> {
+        self.files.remove(name).map_err(self.failed("removing", name))
+    }
+
+    /// A file for writing, there before or not.
+    fn make(&self, name: &str) -> Result<F::File, StorageError> {
+        let made = match self.files.create(name) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.files.open(name),
+            made => made,
+        };
+        made.map_err(self.failed("making", name))
+    }
+
+    fn read_at(&self, file: &F::File, name: &str, offset: u64, limit: usize) -> Result<Bytes, StorageError> {
+        let mut buffer = vec![0; limit];
+        let length = read_full(file, &mut buffer, offset).map_err(self.failed("reading", name))?;
+        buffer.truncate(length);
+        Ok(buffer.into())
+    }
+}
+
+fn committed_name(last: LogId) -> String {
+    format!("{:020}-{:020}{COMMITTED}", last.index, last.term)
+}
+
+fn coming_name(meta: &SnapshotMeta) -> String {
+    let mut name = format!("{COMING}{}-{}-{}-", meta.last.index, meta.last.term, meta.size);
+    for byte in meta.digest.unwrap_or_default() {
+        name.extend(char::from_digit(u32::from(byte >> 4), 16));
+        name.extend(char::from_digit(u32::from(byte & 15), 16));
+    }
+    name.push_str(".tmp");
+    name
 }
 
 fn parse_committed(name: &str) -> Option<LogId> {
@@ -97,46 +135,38 @@ fn parse_coming(name: &str) -> Option<SnapshotMeta> {
     Some(SnapshotMeta { last: LogId::new(index, term), digest: Some(digest), size })
 }
 
-impl SnapshotStore for DirectorySnapshots {
+impl<F: Files> SnapshotStore for DirectorySnapshots<F> {
     fn create(&self, meta: &SnapshotMeta) -> Result<Box<dyn SnapshotWriter>, StorageError> {
         let received = meta.digest.is_some();
-        let path = if received { self.coming(meta) } else { self.path.join(MAKING) };
+        let name = if received { coming_name(meta) } else { MAKING.to_owned() };
         if received {
-            let keep = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-            for name in self.names()?.iter().filter(|name| name.starts_with(COMING) && **name != keep) {
-                let old = self.path.join(name);
-                fs::remove_file(&old).map_err(failed("removing", &old))?;
+            for old in self.names()?.iter().filter(|old| old.starts_with(COMING) && **old != name) {
+                self.0.remove(old)?;
             }
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(!received)
-            .open(&path)
-            .map_err(failed("making", &path))?;
-        Ok(Box::new(Writer { file, path, target: self.file(meta.last), directory: self.path.clone() }))
+        let file = self.0.make(&name)?;
+        if !received {
+            file.set_len(0).map_err(self.0.failed("making", &name))?;
+        }
+        Ok(Box::new(Writer { place: Arc::clone(&self.0), file, name }))
     }
 
     fn latest(&self) -> Result<Option<SnapshotMeta>, StorageError> {
         let Some(last) = self.committed()?.pop() else { return Ok(None) };
-        let path = self.file(last);
-        let mut reader = Reader { file: File::open(&path).map_err(failed("opening", &path))?, path };
+        let mut reader = self.read(committed_name(last))?;
         let (head, _) = SnapshotHead::read(&mut reader)?;
         Ok(Some(head.meta()))
     }
 
     fn open(&self, meta: &SnapshotMeta) -> Result<Box<dyn SnapshotReader>, StorageError> {
-        let path = self.file(meta.last);
-        let file = File::open(&path).map_err(failed("opening", &path))?;
-        Ok(Box::new(Reader { file, path }))
+        Ok(Box::new(self.read(committed_name(meta.last))?))
     }
 
     fn partial(&self) -> Result<Option<(SnapshotMeta, u64)>, StorageError> {
         for name in self.names()? {
             if let Some(meta) = parse_coming(&name) {
-                let path = self.path.join(&name);
-                let length = fs::metadata(&path).map_err(failed("looking at", &path))?.len();
+                let file = self.0.files.open_read(&name).map_err(self.0.failed("looking at", &name))?;
+                let length = file.len().map_err(self.0.failed("looking at", &name))?;
                 return Ok(Some((meta, length.min(meta.size))));
             }
         }
@@ -146,63 +176,49 @@ impl SnapshotStore for DirectorySnapshots {
     fn retain(&self, count: usize) -> Result<(), StorageError> {
         let all = self.committed()?;
         for &last in all.iter().rev().skip(count) {
-            let path = self.file(last);
-            fs::remove_file(&path).map_err(failed("removing", &path))?;
+            self.0.remove(&committed_name(last))?;
         }
         Ok(())
     }
 }
 
-struct Writer {
-    file: File,
-    path: PathBuf,
-    target: PathBuf,
-    directory: PathBuf,
+struct Writer<F: Files> {
+    place: Arc<Place<F>>,
+    file: F::File,
+    name: String,
 }
 
-impl SnapshotWriter for Writer {
+impl<F: Files> SnapshotWriter for Writer<F> {
     fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), StorageError> {
-        self.file.write_all_at(data, offset).map_err(failed("writing", &self.path))
+        write_full(&self.file, &mut [IoSlice::new(data)], offset).map_err(self.place.failed("writing", &self.name))
     }
 
     fn commit(self: Box<Self>, meta: &SnapshotMeta) -> Result<(), StorageError> {
+        let Self { place, file, name } = *self;
         // A partial one may have been longer than what is known of it.
-        self.file.set_len(meta.size).map_err(failed("writing", &self.path))?;
-        self.file.sync_all().map_err(failed("syncing", &self.path))?;
-        fs::rename(&self.path, &self.target).map_err(failed("renaming", &self.path))?;
-        sync_directory(&self.directory)
+        file.set_len(meta.size).map_err(place.failed("writing", &name))?;
+        file.sync().map_err(place.failed("syncing", &name))?;
+        place.files.rename(&name, &committed_name(meta.last)).map_err(place.failed("renaming", &name))?;
+        place.sync()
     }
 
     fn abort(self: Box<Self>) -> Result<(), StorageError> {
-        fs::remove_file(&self.path).map_err(failed("removing", &self.path))
+        self.place.remove(&self.name)
     }
 
     fn read_back(&mut self, offset: u64, limit: usize) -> Result<Option<Bytes>, StorageError> {
-        read_at(&self.file, &self.path, offset, limit).map(Some)
+        self.place.read_at(&self.file, &self.name, offset, limit).map(Some)
     }
 }
 
-struct Reader {
-    file: File,
-    path: PathBuf,
+struct Reader<F: Files> {
+    place: Arc<Place<F>>,
+    file: F::File,
+    name: String,
 }
 
-impl SnapshotReader for Reader {
+impl<F: Files> SnapshotReader for Reader<F> {
     fn read(&mut self, offset: u64, limit: usize) -> Result<Bytes, StorageError> {
-        read_at(&self.file, &self.path, offset, limit)
-    }
-}
-
-fn read_at(file: &File, path: &Path, offset: u64, limit: usize) -> Result<Bytes, StorageError> {
-    let mut buffer = vec![0; limit];
-    loop {
-        match file.read_at(&mut buffer, offset) {
-            Ok(length) => {
-                buffer.truncate(length);
-                return Ok(buffer.into());
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed("reading", path)(error)),
-        }
+        self.place.read_at(&self.file, &self.name, offset, limit)
     }
 }

@@ -1,15 +1,13 @@
 //! The native log, hard state and snapshots in one directory.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use d_engine_raft::{Entry, Index, LogId, Persist};
-use d_engine_wal::{Directory, DiskFiles, Options, Wal, WalError, Written};
+use d_engine_wal::{Directory, Options};
 
+use super::log::{WalLog, convert};
 use super::{DirectorySnapshots, not_open};
 use crate::error::StorageError;
-use crate::runtime::park::lock;
 use crate::traits::{Identity, Loaded, LogStore, SnapshotStore, Storage};
 
 /// A directory that one node has for itself.
@@ -18,7 +16,7 @@ pub struct FileStorage {
     segment_bytes: u64,
     directory: Option<Directory>,
     options: Options,
-    log: Option<Arc<FileLog>>,
+    log: Option<Arc<WalLog>>,
     snapshots: Option<Arc<DirectorySnapshots>>,
 }
 
@@ -33,24 +31,6 @@ impl FileStorage {
             log: None,
             snapshots: None,
         }
-    }
-}
-
-fn convert(error: WalError) -> StorageError {
-    match error {
-        WalError::Io { operation, file, source } => StorageError::io(format!("{operation} {file}"), source),
-        WalError::CorruptLog { segment, offset, index, reason } => {
-            StorageError::Corrupt { what: segment, offset, index: Some(index), why: reason }
-        }
-        WalError::DirectoryLocked { directory, .. } => {
-            StorageError::Locked { directory: directory.display().to_string() }
-        }
-        WalError::WrongCluster { segment, cluster, found_cluster, .. } => StorageError::WrongCluster {
-            place: segment,
-            expected: format!("{cluster:032x}"),
-            found: format!("{found_cluster:032x}"),
-        },
-        other => StorageError::Inconsistent(other.to_string()),
     }
 }
 
@@ -108,16 +88,9 @@ impl Storage for FileStorage {
 
     fn load(&mut self) -> Result<Loaded, StorageError> {
         let directory = self.directory.as_ref().ok_or_else(not_open)?;
-        let (wal, found) = directory.open_log(self.options.clone()).map_err(convert)?;
-        self.log = Some(Arc::new(FileLog { wal, written: Mutex::new(VecDeque::new()) }));
-        Ok(Loaded {
-            hard_state: found.hard_state,
-            purged: found.purged,
-            last: found.last.index,
-            term_runs: found.term_runs,
-            last_time: found.last_time,
-            configurations: found.configurations,
-        })
+        let (log, loaded) = WalLog::opened(directory.open_log(self.options.clone()))?;
+        self.log = Some(Arc::new(log));
+        Ok(loaded)
     }
 
     fn log(&self) -> Result<Arc<dyn LogStore>, StorageError> {
@@ -130,49 +103,10 @@ impl Storage for FileStorage {
 
     fn close(&mut self, clean: bool) -> Result<(), StorageError> {
         let closed = match self.log.take() {
-            Some(log) if clean => log.wal.close().map_err(convert),
+            Some(log) if clean => log.close(),
             _ => Ok(()),
         };
         self.directory = None;
         closed
-    }
-}
-
-struct FileLog {
-    wal: Wal<DiskFiles>,
-    /// Written and not synced, oldest first.
-    written: Mutex<VecDeque<Written>>,
-}
-
-impl LogStore for FileLog {
-    fn pipelined(&self) -> bool {
-        true
-    }
-
-    fn write(&self, units: &[Persist]) -> Result<(), StorageError> {
-        let written = self.wal.write(units).map_err(convert)?;
-        lock(&self.written).push_back(written);
-        Ok(())
-    }
-
-    fn sync(&self) -> Result<bool, StorageError> {
-        let oldest = lock(&self.written).pop_front();
-        match oldest {
-            Some(written) => self.wal.sync(written).map_err(convert).map(|()| true),
-            None => Ok(false),
-        }
-    }
-
-    fn read(&self, lo: Index, hi: Index, max_bytes: usize) -> Result<Option<Vec<Entry>>, StorageError> {
-        // Nothing behind the end is ever asked for; what was cut off meanwhile is gone like what was purged.
-        Ok(self.wal.read(lo, hi, max_bytes).map_err(convert)?.filter(|entries| !entries.is_empty()))
-    }
-
-    fn purge(&self, upto: LogId) -> Result<(), StorageError> {
-        self.wal.purge(upto).map_err(convert)
-    }
-
-    fn idle(&self) -> Result<(), StorageError> {
-        self.wal.idle().map(drop).map_err(convert)
     }
 }
