@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agenda;
+pub mod checks;
 pub mod clock;
 pub mod digest;
 pub mod driver;

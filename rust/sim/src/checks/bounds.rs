@@ -1,0 +1,129 @@
+//! Bounds: nothing grows without one.
+
+use d_engine_raft::{Body, Micros, NodeId};
+
+use super::book::Book;
+use super::{Check, Finding, Options, ensure};
+use crate::fact::Fact;
+
+/// Entries in memory: the tail, and what is not durable yet.
+#[derive(Debug)]
+pub struct BoundedMemory {
+    bytes: usize,
+}
+
+impl BoundedMemory {
+    pub const NAME: &str = "bounded-memory";
+
+    pub fn new(options: &Options) -> Self {
+        let settings = &options.settings;
+        // As a follower it takes appends until twice the leader's window waits for the disk; as a leader, proposals until so
+        // much is not committed.
+        let window = settings.max_inflight_bytes.max(settings.max_append_bytes);
+        let volatile = 2 * window + 2 * settings.max_append_bytes + settings.max_uncommitted_bytes;
+        Self { bytes: settings.tail_bytes + volatile }
+    }
+}
+
+impl Check for BoundedMemory {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn fact(&mut self, _at: Micros, fact: &Fact<'_>, _book: &Book) -> Finding {
+        if let Fact::Stepped { node: id, position, .. } = fact {
+            let (held, bound) = (position.tail_bytes, self.bytes);
+            ensure!(held <= bound, "node {id} holds {held} bytes of entries in memory; {bound} are its bound");
+        }
+        Ok(())
+    }
+}
+
+/// Calls that wait in a driver: no more than were made.
+#[derive(Debug, Default)]
+pub struct BoundedQueues;
+
+impl BoundedQueues {
+    pub const NAME: &str = "bounded-queues";
+}
+
+impl Check for BoundedQueues {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn fact(&mut self, _at: Micros, _fact: &Fact<'_>, _book: &Book) -> Finding {
+        Ok(())
+    }
+
+    fn turned(&mut self, _at: Micros, place: usize, book: &Book) -> Finding {
+        let node = &book.observed.nodes[place];
+        let (id, waiting, made) = (node.id, node.position.waiting, node.calls);
+        ensure!(waiting <= made, "{waiting} calls wait in the driver of node {id}, and {made} are under way");
+        Ok(())
+    }
+}
+
+/// Appends in flight: a leader that hears nothing of a follower stops sending to it.
+#[derive(Debug)]
+pub struct BoundedWindow {
+    messages: usize,
+    /// From whom, to whom, how many since it was heard.
+    unanswered: Vec<(NodeId, NodeId, usize)>,
+}
+
+impl BoundedWindow {
+    pub const NAME: &str = "bounded-window";
+
+    pub const fn new(options: &Options) -> Self {
+        // A follower's progress begins anew when its directory is recorded, and probes besides.
+        Self { messages: 2 * options.settings.max_inflight_messages + 8, unanswered: Vec::new() }
+    }
+
+    fn forget(&mut self, heard: impl Fn(NodeId, NodeId) -> bool) {
+        for (from, to, count) in &mut self.unanswered {
+            if heard(*from, *to) {
+                *count = 0;
+            }
+        }
+    }
+}
+
+impl Check for BoundedWindow {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn fact(&mut self, _at: Micros, fact: &Fact<'_>, _book: &Book) -> Finding {
+        match fact {
+            Fact::Sent { message, .. } => {
+                let Body::Append { entries, .. } = &message.body else { return Ok(()) };
+                if entries.is_empty() {
+                    return Ok(());
+                }
+                let (from, to) = (message.from, message.to);
+                let known = self.unanswered.iter().position(|&(one, other, _)| (one, other) == (from, to));
+                let place = known.unwrap_or_else(|| {
+                    self.unanswered.push((from, to, 0));
+                    self.unanswered.len() - 1
+                });
+                let count = &mut self.unanswered[place].2;
+                *count += 1;
+                let (sent, bound) = (*count, self.messages);
+                ensure!(sent <= bound, "node {from} sent {sent} appends to node {to} and heard nothing of it");
+            }
+            Fact::Delivered { message, .. } => self.forget(|from, to| from == message.to && to == message.from),
+            Fact::Started { node, .. } => self.forget(|from, _| from == *node),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn turned(&mut self, _at: Micros, place: usize, book: &Book) -> Finding {
+        let node = &book.observed.nodes[place];
+        if node.was_elected() {
+            self.forget(|from, _| from == node.id);
+        }
+        Ok(())
+    }
+}
