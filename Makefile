@@ -87,6 +87,10 @@ test-rust: $(STAMPS)/venv ## cargo test over the workspace
 test-python: $(STAMPS)/wheel ## pytest against the installed wheel; PYTEST_ARGS="-k leader" chooses
 	$(PYTHON_RUN) -m pytest $(PYTEST_ARGS)
 
+.PHONY: browser
+browser: ## See to it that there is a Chromium: the tests look at the simulator's pages in it
+	@sh tools/chromium.sh
+
 .PHONY: lockstep
 lockstep: $(STAMPS)/wheel ## Both cores and drivers on the same inputs, compared step by step; LOCKSTEP_ARGS="--minutes 4 --seed 7 --jobs 2"
 	$(PYTHON_RUN) tests/protocol/lockstep/run.py $(LOCKSTEP_ARGS)

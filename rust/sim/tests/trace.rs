@@ -5,7 +5,7 @@
 mod story;
 
 use d_engine_sim::fact::{Fact, Phase};
-use d_engine_sim::trace::{About, Seen, Trace, json, text};
+use d_engine_sim::trace::{About, Seen, Trace, json, page, text};
 use serde_json::Value;
 
 const PLENTY: usize = 10_000;
@@ -122,6 +122,30 @@ fn json_of_the_last_facts_says_what_was_before() {
     let before = document["before"].as_array().unwrap();
     let of = |fact: &str| before.iter().filter(|row| row["fact"] == fact).count();
     assert_eq!((of("phase"), of("started"), of("stepped"), of("stopped")), (1, 3, 3, 0));
+}
+
+#[test]
+fn the_page_holds_the_whole_trace_and_nothing_of_it_becomes_markup() {
+    let trace = told(PLENTY);
+    let mut about = about();
+    about.title = "</title><script>alert(1)</script>".to_owned();
+    about.command = "</script><!-- {{script}}".to_owned();
+    let mut out = Vec::new();
+    page(&trace, &about, &mut out).unwrap();
+    let page = String::from_utf8(out).unwrap();
+    let (_, data) = page.split_once(r#"<script type="application/json" id="trace">"#).unwrap();
+    let (data, rest) = data.split_once("</script>").unwrap();
+    assert!(!data.contains('<'), "{data}");
+    let mut expected = Vec::new();
+    json(&trace, &about, &mut expected).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(data).unwrap(), serde_json::from_slice::<Value>(&expected).unwrap());
+    assert_eq!(rest.matches("<script>").count(), 1);
+    assert!(page.contains("<title>&lt;/title&gt;&lt;script&gt;alert(1)"), "the title is escaped");
+    assert!(!page.contains("{{style}}") && !page.contains("{{trace}}"), "every part is in its place");
+    assert!(
+        !page.contains("http:") && !page.contains("https:") && !page.contains("url("),
+        "nothing is loaded from anywhere"
+    );
 }
 
 #[test]

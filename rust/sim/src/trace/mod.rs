@@ -1,8 +1,9 @@
-//! What happened, to be read by a person: kept by an observer, written as text and as JSON.
+//! What happened, to be read by a person: kept by an observer, written as text, as JSON and as a page.
 //!
 //! A trace keeps the last facts. What falls out of it is added up, so that the state of every node is known at its beginning.
 
 mod json;
+mod page;
 mod seen;
 mod text;
 mod told;
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use d_engine_raft::{Micros, NodeId};
 
 pub use json::json;
+pub use page::page;
 pub use seen::{NodeSeen, Seen};
 pub use text::text;
 pub use told::{Begun, Told, Way};

@@ -279,7 +279,7 @@ impl Teller<'_> {
         self.deliver(1_500, &sent)?;
         self.deliver(300, &sent)?; // twice
         self.step(1, "message", |position| {
-            (position.term, position.leader, position.last) = (2, Some(2), LogId::new(5, 2));
+            (position.term, position.leader, position.last, position.durable) = (2, Some(2), LogId::new(5, 2), 3);
         })?;
         let entries = vec![command(4, 2, ""), command(5, 2, "k7=80")];
         let hard_state = Some(HardState { term: 2, vote: None });
