@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use d_engine_raft::{Entry, EntryKind, Index, Micros, WallMicros};
 
 use super::book::Book;
-use super::ledger::print;
-use super::{Check, Finding, ensure};
+use super::ledger::{command, print};
+use super::writes::ByValue;
+use super::{Check, Finding, Options, ensure};
 use crate::fact::Fact;
 
 /// Entries are applied one after the other, none twice and none left out, and what is reported never goes back.
@@ -121,14 +122,34 @@ impl Check for TimeMonotonic {
     }
 }
 
-/// Every number of a session is given to machines at one index only; and whether an entry is given is the same everywhere.
-#[derive(Debug, Default)]
+/// Every number of a session, and every command without one, is given to machines at one index only; and whether an entry is given
+/// is the same everywhere.
+#[derive(Debug)]
 pub struct ExactlyOnce {
     given: BTreeMap<(u64, u64), Index>,
+    registers: bool,
+    /// Where each value was applied.
+    values: ByValue<Index>,
 }
 
 impl ExactlyOnce {
     pub const NAME: &str = "exactly-once";
+
+    pub fn new(options: &Options) -> Self {
+        Self { given: BTreeMap::new(), registers: options.registers, values: ByValue::default() }
+    }
+
+    /// A client puts each value once, so that a value that comes again is a command that was taken for two.
+    fn value(&mut self, entry: &Entry) -> Finding {
+        if let Some((_, value)) = command(entry).filter(|_| self.registers)
+            && let Some(before) = self.values.at(value)
+        {
+            let (first, now) = (*before, entry.id());
+            ensure!(first == 0, "value {value} was applied at {first} and again at {now}");
+            *before = entry.index();
+        }
+        Ok(())
+    }
 
     fn entry(&mut self, id: u64, entry: &Entry, given: bool, book: &Book) -> Finding {
         let now = entry.id();
@@ -151,7 +172,7 @@ impl ExactlyOnce {
             let once = first == now.index;
             ensure!(once, "number {sequence} of session {session} was applied at {first} and again at {now}");
         }
-        Ok(())
+        self.value(entry)
     }
 }
 

@@ -27,6 +27,10 @@ impl Clocks {
     }
 
     pub fn fact(&mut self, at: Micros, fact: &Fact<'_>) {
+        if let Fact::Started { node, .. } = fact {
+            // Whatever the clock showed before, nothing of this process rests on it.
+            self.shown.retain(|(id, ..)| id != node);
+        }
         let Fact::Clock { node, shown, drift } = *fact else { return };
         let kept = self.within_bound();
         match self.shown.iter_mut().find(|(id, ..)| *id == node) {

@@ -165,7 +165,7 @@ pub fn all(options: &Options) -> Vec<Box<dyn Check>> {
         Box::<apply::AppliedWithin>::default(),
         Box::<apply::StateMachineSafety>::default(),
         Box::<apply::TimeMonotonic>::default(),
-        Box::<apply::ExactlyOnce>::default(),
+        Box::new(apply::ExactlyOnce::new(options)),
         Box::<apply::StateAgrees>::default(),
         Box::<snapshots::SnapshotOrder>::default(),
         Box::<snapshots::SnapshotExact>::default(),
@@ -183,12 +183,11 @@ pub fn all(options: &Options) -> Vec<Box<dyn Check>> {
         Box::<bounds::BoundedQueues>::default(),
         Box::new(bounds::BoundedWindow::new(options)),
         Box::new(recovery::ProgressAfterHealing::new(options)),
-        Box::<recovery::MembersCatchUp>::default(),
     ]
 }
 
 /// The names of all checks, in their order.
-pub const NAMES: [&str; 44] = [
+pub const NAMES: [&str; 43] = [
     messages::Conservation::NAME,
     messages::SenderLives::NAME,
     calls::AnsweredOnce::NAME,
@@ -232,5 +231,4 @@ pub const NAMES: [&str; 44] = [
     bounds::BoundedQueues::NAME,
     bounds::BoundedWindow::NAME,
     recovery::ProgressAfterHealing::NAME,
-    recovery::MembersCatchUp::NAME,
 ];

@@ -1,6 +1,6 @@
 //! After the faults: whatever happened, it goes on.
 
-use d_engine_raft::{Index, Micros};
+use d_engine_raft::Micros;
 
 use super::book::{Book, Call};
 use super::{Check, Finding, Options, ensure};
@@ -42,42 +42,6 @@ impl Check for ProgressAfterHealing {
         }
         let recovered = self.due.is_none_or(|due| at <= due);
         ensure!(recovered, "no write was acknowledged since the faults ended at {since}");
-        Ok(())
-    }
-}
-
-/// In the end every member that runs has applied what was committed when the faults ended.
-#[derive(Debug, Default)]
-pub struct MembersCatchUp {
-    committed: Index,
-}
-
-impl MembersCatchUp {
-    pub const NAME: &str = "members-catch-up";
-}
-
-impl Check for MembersCatchUp {
-    fn name(&self) -> &'static str {
-        Self::NAME
-    }
-
-    fn fact(&mut self, _at: Micros, fact: &Fact<'_>, book: &Book) -> Finding {
-        match fact {
-            Fact::Phase(Phase::Healing) => self.committed = book.committed(),
-            Fact::Phase(Phase::Over) if book.phase.0 == Phase::Healing => {
-                let committed = self.committed;
-                for node in book.observed.nodes.iter().filter(|node| node.running) {
-                    let belongs = node.configuration().is_some_and(|now| now.member(node.id).is_some());
-                    let (id, applied) = (node.id, node.machine.index);
-                    let there = !belongs || applied >= committed;
-                    ensure!(
-                        there,
-                        "node {id} has applied {applied}, and {committed} was committed when the faults ended"
-                    );
-                }
-            }
-            _ => {}
-        }
         Ok(())
     }
 }

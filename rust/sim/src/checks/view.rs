@@ -79,6 +79,10 @@ impl LogView {
 
     /// Its beginning is forgotten.
     pub fn purge(&mut self, upto: LogId) {
+        if upto.index <= self.purged.index {
+            // The log was reset to a snapshot while this was waiting.
+            return;
+        }
         self.purged = upto;
         self.last = self.last.max(upto.index);
         let gone = self.runs.partition_point(|&(first, _)| first <= upto.index + 1).saturating_sub(1);

@@ -12,10 +12,10 @@ const GAP: usize = 1 << 20;
 
 /// What becomes of values, by value.
 #[derive(Debug, Default)]
-struct ByValue<T>(Vec<T>);
+pub struct ByValue<T>(Vec<T>);
 
 impl<T: Default + Clone> ByValue<T> {
-    fn at(&mut self, value: u64) -> Option<&mut T> {
+    pub fn at(&mut self, value: u64) -> Option<&mut T> {
         let place = usize::try_from(value).ok().filter(|&place| place > 0 && place < self.0.len() + GAP)?;
         if self.0.len() <= place {
             self.0.resize(place + 1, T::default());

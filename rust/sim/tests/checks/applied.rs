@@ -139,3 +139,13 @@ fn another_verdict_on_the_same_entry_is_found() {
     let entries = scene.actor(3).log.clone();
     assert_eq!(scene.apply_as(3, &entries, &[]).unwrap_err().check, "exactly-once");
 }
+
+#[test]
+fn a_command_that_is_applied_twice_without_a_session_is_found() {
+    let mut scene = Scene::begun();
+    scene.ask_write(1, 7, 2).unwrap();
+    scene.append(1, EntryKind::Command, (0, 0), &write(7, 2)).unwrap();
+    scene.append(1, EntryKind::Command, (0, 0), &write(7, 2)).unwrap();
+    scene.settle(1, &[2]).unwrap();
+    assert_eq!(scene.apply(1, 4).unwrap_err().check, "exactly-once");
+}

@@ -13,7 +13,6 @@ pub const CASES: &[Case] = &[
     ("bounded-queues", who_asked_waits, nobody_asked),
     ("bounded-window", with_an_answer, without_an_answer),
     ("progress-after-healing", a_write_in_time, no_write_in_time),
-    ("members-catch-up", all_have_applied, one_has_not),
 ];
 
 fn twice_as_it_was(scene: &mut Scene) -> Told {
@@ -48,13 +47,18 @@ fn much_in_memory(scene: &mut Scene) -> Told {
 
 fn who_asked_waits(scene: &mut Scene) -> Told {
     scene.ask_write(1, 7, 2)?;
+    scene.step(1, |position| position.waiting = 2)?;
     scene.step(1, |position| position.waiting = 1)?;
+    scene.at += 1_100_000;
+    scene.step(1, |position| position.waiting = 2)?;
     scene.step(2, |_| ())
 }
 
 fn nobody_asked(scene: &mut Scene) -> Told {
     who_asked_waits(scene)?;
     scene.step(1, |position| position.waiting = 2)?;
+    scene.at += 1_100_000;
+    scene.step(1, |_| ())?;
     scene.step(2, |_| ())
 }
 
@@ -91,19 +95,6 @@ fn no_write_in_time(scene: &mut Scene) -> Told {
     scene.answer(before, &d_engine_sim::fact::Outcome::Unknown("late".into()))?;
     scene.at += 11_000_000;
     scene.step(2, |_| ())
-}
-
-fn all_have_applied(scene: &mut Scene) -> Told {
-    scene.phase(Phase::Healing)?;
-    scene.written(1, &[2], 2, 1)?;
-    scene.apply(3, 2)?;
-    scene.phase(Phase::Over)
-}
-
-fn one_has_not(scene: &mut Scene) -> Told {
-    scene.phase(Phase::Healing)?;
-    scene.written(1, &[2], 2, 1)?;
-    scene.phase(Phase::Over)
 }
 
 #[test]
