@@ -34,7 +34,7 @@ class Mutant(NamedTuple):
     edits: tuple[Edit, ...]
     native_tests: str
     pure_tests: str
-    why_there: str
+    why_there: str = ""
 
 
 def mutants() -> list[Mutant]:

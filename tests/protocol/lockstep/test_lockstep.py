@@ -18,11 +18,12 @@ RUN = Path(__file__).with_name("run.py")
 
 @pytest.mark.parametrize("kind", STREAMS)
 def test_native_and_pure_agree(kind, pytestconfig):
-    tally = Tally()
-    for number in range(12):
+    tally, number = Tally(), 0
+    while number < 12 or tally.steps <= 2_000:
         wrong = one_stream(kind, f"{pytestconfig.d_engine_seed}.{number}", tally)
         assert wrong is None, wrong
-    assert tally.steps > 2_000
+        number += 1
+        assert number < 200, "these lives have hardly a step"
 
 
 @pytest.mark.parametrize("number", range(len(PLANTED)), ids=lambda number: PLANTED[number][0].replace(" ", "-"))

@@ -35,9 +35,12 @@ def settle_term(core: Core, message: Message, body: Body) -> bool:
 
 def admits(core: Core, message: Message, member: Member) -> bool:
     """Whether the sender, which is not on the recorded data directory, counts: a wiped disk may have forgotten a vote. Where none is recorded yet, a
-    leader records it now."""
+    leader records it now. A leader was elected by those who know it, so what it says counts: this node may not have heard yet that it was
+    admitted anew, and hears it from nobody else."""
     if member.incarnation is None:
         membership.record_incarnation(core, message)
+        return True
+    if isinstance(message.body, Append | Heartbeat):
         return True
     if core.wiped.get(message.sender) != message.incarnation:
         core.wiped[message.sender] = message.incarnation

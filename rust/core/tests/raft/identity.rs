@@ -4,7 +4,7 @@ use crate::common::{
     Cluster, ELECTION, HEARTBEAT, Solo, candidate, entry, incarnation, kinds, known, learner, log_of, member, message,
     seen, settings, stamped, unseen,
 };
-use d_engine_raft::{AppendReply, Body, Change, EntryKind, Event, Incarnation, Member, MemberRole, Role};
+use d_engine_raft::{AppendReply, Body, Change, EntryKind, Event, Incarnation, LogId, Member, MemberRole, Role};
 
 #[test]
 fn class_25_a_voter_that_never_comes_freezes_nothing() {
@@ -180,6 +180,26 @@ fn class_26_what_a_former_self_acknowledged_does_not_count_for_who_is_re_admitte
     solo.accepted(3, 4);
     let three = solo.progress(3).unwrap();
     assert_eq!(three.matched, 0);
+}
+
+#[test]
+fn class_26_a_leader_that_was_admitted_anew_is_heard_by_who_knows_only_its_former_self() {
+    let mut solo = Solo::with(&settings(), &seen(3), 3, log_of(&[3]));
+    let hears = |solo: &mut Solo, term, body| {
+        let mut said = message(3, 1, term, body);
+        said.incarnation = Incarnation(99);
+        solo.hear_message(said)
+    };
+    let append = Body::Append { prev: LogId::new(1, 3), commit: 1, entries: vec![entry(2, 7, b"x")].into() };
+    let sent = hears(&mut solo, 7, append);
+    assert!(kinds(&sent, 3).contains(&"AppendReply"), "{sent:?}");
+    assert_eq!((solo.last(), solo.commit()), (LogId::new(2, 7), 1));
+    assert!(kinds(&hears(&mut solo, 7, Body::Heartbeat { round: 1, commit: 2 }), 3).contains(&"HeartbeatReply"));
+    assert_eq!(solo.commit(), 2);
+    // Its vote is another matter.
+    solo.cluster.now += 2 * ELECTION.1;
+    assert!(hears(&mut solo, 9, Body::Vote { last: LogId::new(9, 8), transfer: true }).is_empty());
+    assert_eq!(solo.term(), 7);
 }
 
 #[test]

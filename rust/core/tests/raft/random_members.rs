@@ -142,7 +142,11 @@ impl Chaos {
 fn nothing_breaks_while_members_come_and_go() {
     let tally = run_all(1_000, 1_500, true);
     assert!(
-        tally.changes > 2 * tally.schedules && tally.joint > tally.schedules && tally.dead < tally.schedules / 10,
+        // One that is played again shows nothing of all.
+        tally.schedules == 1
+            || tally.changes > 2 * tally.schedules
+                && tally.joint > tally.schedules
+                && tally.dead < tally.schedules / 10,
         "{tally:?}"
     );
 }
