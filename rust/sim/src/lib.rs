@@ -17,4 +17,5 @@ pub mod machine;
 pub mod options;
 pub mod outcome;
 pub mod random;
+pub mod shrink;
 pub mod trace;
