@@ -6,14 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .conformance import ConformanceError, StorageConformance
+    from .conformance import ConformanceError, StateMachineConformance, StorageConformance
     from .errors import SimulationError
 
-__all__ = ["ConformanceError", "SimulationError", "StorageConformance"]
+__all__ = ["ConformanceError", "SimulationError", "StateMachineConformance", "StorageConformance"]
 
 # Loaded when they are first asked for: the pytest plugin lies here, and every test run of every project imports it.
 _HOMES = {
-    "conformance": "ConformanceError StorageConformance",
+    "conformance": "ConformanceError StateMachineConformance StorageConformance",
     "errors": "SimulationError",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -247,6 +247,9 @@ def suite_of(plugin):
 STORAGES = Registry(suite_of)
 fails = STORAGES.fails
 
+IN_ORDER = [suite_of(Model)]
+"""What is in order, for comparison."""
+
 NODES = (
     "a_node_runs_on_it",
     "a_node_goes_on_from_a_snapshot",

@@ -7,6 +7,7 @@ failure says what was expected, what came, and what to do.
 from __future__ import annotations
 
 from ._case import ConformanceError, Report, run
+from .machine import StateMachineConformance
 from .storage import StorageConformance
 
-__all__ = ["ConformanceError", "Report", "StorageConformance", "run"]
+__all__ = ["ConformanceError", "Report", "StateMachineConformance", "StorageConformance", "run"]
