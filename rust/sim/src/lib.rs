@@ -7,6 +7,7 @@
 
 pub mod agenda;
 pub mod checks;
+mod clients;
 pub mod clock;
 pub mod digest;
 pub mod driver;
@@ -14,8 +15,13 @@ pub mod fact;
 mod faults;
 pub mod linear;
 pub mod machine;
+mod nemesis;
+pub mod network;
 pub mod options;
 pub mod outcome;
 pub mod random;
+
+pub mod runner;
 pub mod shrink;
 pub mod trace;
+pub mod world;

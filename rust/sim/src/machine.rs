@@ -79,6 +79,9 @@ pub struct Registers {
     digest: u64,
 }
 
+/// Bytes behind each register in a snapshot, so that one needs several chunks.
+const FILLER: usize = 1_008;
+
 /// Makes registers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RegisterMachines;
@@ -142,22 +145,23 @@ impl Machine for Registers {
     }
 
     fn snapshot(&mut self) -> Result<Vec<u8>, MachineError> {
-        let mut state = Vec::with_capacity(self.values.len() * 16);
+        let mut state = Vec::with_capacity(self.values.len() * (16 + FILLER));
         for (key, value) in &self.values {
             state.extend_from_slice(&key.to_le_bytes());
             state.extend_from_slice(&value.to_le_bytes());
+            state.resize(state.len() + FILLER, 0x5a);
         }
         Ok(state)
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), MachineError> {
-        let (pairs, rest) = state.as_chunks::<16>();
+        let (pairs, rest) = state.as_chunks::<{ 16 + FILLER }>();
         if !rest.is_empty() {
             return Err(MachineError(format!("{} bytes are no registers", state.len())));
         }
         *self = Self::default();
         for pair in pairs {
-            self.put(number(&pair[..8]), number(&pair[8..]));
+            self.put(number(&pair[..8]), number(&pair[8..16]));
         }
         Ok(())
     }

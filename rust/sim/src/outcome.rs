@@ -83,7 +83,7 @@ pub struct Failure {
     /// Which, and how.
     pub violation: Violation,
     /// All that the run depends on, the seed among it.
-    pub options: Options,
+    pub options: Box<Options>,
     /// When, in the world's time.
     pub at: Micros,
     /// After so many events.

@@ -1,0 +1,123 @@
+//! A host's disk: the log and the snapshots of its node, and what happens to them behind the node's back.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use d_engine_node::storage::{DirectorySnapshots, WalLog};
+use d_engine_node::{Loaded, LogStore, SnapshotStore, StorageError};
+use d_engine_raft::{HardState, LogId};
+use d_engine_wal::mem::MemFiles;
+use d_engine_wal::{Options, SegmentReport, inspect_files};
+
+use crate::fact::{Fault, Platter};
+
+/// Small segments, so that a log has several.
+const SEGMENT_BYTES: u64 = 64 << 10;
+const PAGE: usize = 4096;
+
+/// What stands on a platter: term and vote, and the last entry; `None`: the log would be refused.
+type Found = Option<(HardState, LogId)>;
+
+pub struct Disk {
+    pub files: MemFiles,
+    /// The power has gone since the log was last opened.
+    pub cut: bool,
+    /// It was given a reason to fail.
+    pub troubled: bool,
+    /// What the platters hold, at that version of them.
+    found: Cell<Option<(u64, Found)>>,
+}
+
+impl Disk {
+    pub fn new(seed: u64) -> Self {
+        let files = MemFiles::new(seed);
+        files.tear_sectors(seed & 1 == 1);
+        Self { files, cut: false, troubled: false, found: Cell::new(None) }
+    }
+
+    fn log(&self) -> MemFiles {
+        self.files.directory("log")
+    }
+
+    pub fn open(&mut self, cluster_id: u128, salt: u64) -> Result<(Arc<dyn LogStore>, Loaded), StorageError> {
+        let options = Options { segment_bytes: SEGMENT_BYTES, cluster_id, group: 0, salt, background: false };
+        let (log, loaded) = WalLog::open(self.log(), options)?;
+        self.cut = false;
+        Ok((Arc::new(log), loaded))
+    }
+
+    pub fn snapshots(&self) -> Arc<dyn SnapshotStore> {
+        Arc::new(DirectorySnapshots::over(self.files.directory("snapshots"), "snapshots"))
+    }
+
+    pub fn power_cut(&mut self, seed: u64) {
+        self.files.power_cut(seed);
+        self.cut = true;
+    }
+
+    /// Changes what stands in the log, where it was durable and later batches vouch for it: beyond that no log could tell.
+    /// `false`: there is no such place.
+    pub fn damage(&mut self, fault: Fault, dice: u64) -> bool {
+        let log = self.log();
+        let Ok(report) = inspect_files(&log) else { return false };
+        if report.damage.is_some() {
+            return false;
+        }
+        let vouched = |segment: &&SegmentReport| {
+            segment.used > 0 && segment.sequences.is_some_and(|(_, last)| last < report.synced_through)
+        };
+        let segments: Vec<&SegmentReport> = report.segments.iter().rev().skip(1).filter(vouched).collect();
+        let Some(segment) =
+            usize::try_from(dice % 1_000).ok().and_then(|dice| segments.get(dice % segments.len().max(1)))
+        else {
+            return false;
+        };
+        let offset = (dice >> 10) % segment.used;
+        if fault == Fault::BitRot {
+            return log.flip(&segment.name, offset, 1 << (dice >> 40 & 7));
+        }
+        let Some(mut bytes) = log.contents(&segment.name) else { return false };
+        let page = usize::try_from(offset).unwrap_or(0) / PAGE * PAGE;
+        let other = usize::try_from((dice >> 20) % segment.used).unwrap_or(0) / PAGE * PAGE;
+        if page + PAGE > bytes.len() || other + PAGE > bytes.len() || page == other {
+            return false;
+        }
+        if fault == Fault::LostWrite {
+            bytes[page..page + PAGE].fill(0);
+        } else {
+            bytes.copy_within(page..page + PAGE, other);
+        }
+        log.put(&segment.name, &bytes);
+        true
+    }
+
+    /// What would be found after a power cut that loses everything unsynced: read back by the log's own recovery.
+    fn found(&self) -> Found {
+        let version = self.files.platter_version();
+        if let Some((of, found)) = self.found.get()
+            && of == version
+        {
+            return found;
+        }
+        let report = inspect_files(&self.log().platter()).ok().filter(|report| report.damage.is_none());
+        let found = report.map(|report| (report.hard_state, report.last));
+        self.found.set(Some((version, found)));
+        found
+    }
+}
+
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Disk").field("cut", &self.cut).finish_non_exhaustive()
+    }
+}
+
+impl Platter for Disk {
+    fn hard_state(&self) -> Option<HardState> {
+        self.found().map(|(hard_state, _)| hard_state)
+    }
+
+    fn last(&self) -> Option<LogId> {
+        self.found().map(|(_, last)| last)
+    }
+}
