@@ -213,7 +213,7 @@ pub(crate) fn decode_records(head: &Head, body: &Bytes) -> Result<Vec<Entry>, St
     if crc.value() != head.records_crc {
         return Err("its records are not those it was written with".to_owned());
     }
-    if body[length..].iter().any(|&byte| byte != 0) {
+    if body[length..].iter().fold(0, |all, byte| all | byte) != 0 {
         return Err("the zeros behind its records are damaged".to_owned());
     }
     Ok(entries)

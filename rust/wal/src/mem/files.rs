@@ -99,7 +99,8 @@ impl File for MemFile {
 
     fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let mut disk = self.lock_to_write()?;
-        let mut bytes: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
+        let mut bytes = Vec::with_capacity(buffers.iter().map(|buffer| buffer.len()).sum());
+        buffers.iter().for_each(|buffer| bytes.extend_from_slice(buffer));
         let power_goes = disk.power_goes()?;
         let fails = disk.accidents.write_fails();
         if power_goes || fails {
