@@ -112,9 +112,10 @@ full-process: $(STAMPS)/wheel ## The full counts of kills, power cuts and floods
 		'$(PYTHON_RUN) -m pytest -s -m "process or slow or soak" $(PYTEST_ARGS)'
 
 .PHONY: mutants
-mutants: $(STAMPS)/wheel ## Plant each fault of tests/mutants/table.toml and show which test finds it; MUTANTS_ARGS="--only 05" chooses
+mutants: $(STAMPS)/wheel ## Plant each fault of tests/mutants/table.toml and rust/sim/tests/planted and show what finds it; MUTANTS_ARGS="--only 05" chooses
 	@mkdir -p build
 	sh tools/logged.sh build/mutants.md '$(PYTHON_RUN) tools/mutants.py $(MUTANTS_ARGS)'
+	cargo test --locked --quiet -p d-engine-sim --features mutants --test planted
 
 # ---- style, lints, types --------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 //! What a start makes of what storage holds: snapshot and log must fit together.
 
-use d_engine_raft::{Configuration, HardState, Index, LogId, Persist, Start, Term, WallMicros};
+use d_engine_raft::{Configuration, HardState, Index, LogId, Persist, Start, Term, WallMicros, mutants};
 
 use crate::driver::DriverStart;
 use crate::error::StorageError;
@@ -89,6 +89,9 @@ pub fn recover(
     store: &dyn LogStore,
     snapshots: &dyn SnapshotStore,
 ) -> Result<Recovered, StorageError> {
+    if mutants::on("01-forgotten-at-start") {
+        log.hard_state = HardState::default();
+    }
     let snapshot = newest(hello, snapshots)?;
     match &snapshot {
         None if log.purged.index > 0 => {

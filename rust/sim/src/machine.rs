@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use d_engine_raft::{Entry, NodeId};
+use d_engine_raft::{Entry, NodeId, mutants};
 
 /// A machine refused or broke down: in words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +77,8 @@ pub enum Wish {
 pub struct Registers {
     values: BTreeMap<u64, u64>,
     digest: u64,
+    /// Whose they are, which nothing may depend on.
+    own: NodeId,
 }
 
 /// Bytes behind each register in a snapshot, so that one needs several chunks.
@@ -87,8 +89,8 @@ const FILLER: usize = 1_008;
 pub struct RegisterMachines;
 
 impl Machines for RegisterMachines {
-    fn make(&mut self, _node: NodeId) -> Box<dyn Machine> {
-        Box::<Registers>::default()
+    fn make(&mut self, node: NodeId) -> Box<dyn Machine> {
+        Box::new(Registers { own: node, ..Registers::default() })
     }
 }
 
@@ -115,6 +117,9 @@ fn mixed(key: u64, value: u64) -> u64 {
 
 impl Registers {
     fn put(&mut self, key: u64, value: u64) -> u64 {
+        if mutants::on("31-parts-ways") && self.values.len() > 3 && value % 16 == 3 && self.own % 2 == 1 {
+            return 0;
+        }
         let before = self.values.insert(key, value);
         if let Some(before) = before {
             self.digest = self.digest.wrapping_sub(mixed(key, before));
@@ -140,7 +145,10 @@ impl Machine for Registers {
     }
 
     fn read(&mut self, query: &[u8]) -> Result<Bytes, MachineError> {
-        let value = self.values.get(&number(query)).copied().unwrap_or(0);
+        let mut value = self.values.get(&number(query)).copied().unwrap_or(0);
+        if mutants::on("14-older-value") && value > 100 {
+            value -= 100;
+        }
         Ok(Bytes::copy_from_slice(&value.to_le_bytes()))
     }
 
@@ -159,8 +167,9 @@ impl Machine for Registers {
         if !rest.is_empty() {
             return Err(MachineError(format!("{} bytes are no registers", state.len())));
         }
-        *self = Self::default();
-        for pair in pairs {
+        *self = Self { own: self.own, ..Self::default() };
+        let kept = pairs.len() - usize::from(mutants::on("27-forgets-a-register") && pairs.len() > 1);
+        for pair in &pairs[..kept] {
             self.put(number(&pair[..8]), number(&pair[8..16]));
         }
         Ok(())

@@ -87,13 +87,13 @@ impl Applying {
 
 impl Core {
     pub(super) fn advance_apply(&mut self) {
-        let upto = self.commit.min(self.log.durable());
+        let upto = if mutants::on("34-applied-early") { self.commit } else { self.commit.min(self.log.durable()) };
         while !self.apply_stopped && !self.applying.fetching && self.may_follow() && self.applying.handed < upto {
             let room = self.settings.max_applying_bytes.saturating_sub(self.applying.bytes);
             if room == 0 {
                 return;
             }
-            let next = self.applying.handed + 1;
+            let next = self.applying.handed + u64::from(!mutants::on("38-handed-again") || self.applying.handed == 0);
             match self.log.slice(next, upto, room) {
                 Slice::Here(entries) => {
                     self.applying.hand(&entries);

@@ -113,10 +113,10 @@ impl Core {
     }
 
     pub(super) fn pre_vote_asked(&mut self, from: NodeId, term: Term, last: LogId) {
-        if self.withholds_vote(from) {
+        if self.withholds_vote(from) || term > 2 && mutants::on("16-pre-vote-stuck") {
             return;
         }
-        if term > self.hard_state.term && last >= self.last() {
+        if term > self.hard_state.term && (last >= self.last() || mutants::on("03-any-position")) {
             // In the term that was asked for: this node has not entered it and promises nothing.
             let token = self.durability.hard_state_token();
             self.send_in(term, from, Body::PreVoteReply { granted: true }, token);
@@ -161,7 +161,7 @@ impl Core {
         let free = free && (!mutants::on("23-learner-refuses") || self.configurations.current().is_voter(self.id));
         if repeated {
             self.send(from, Body::VoteReply { granted: true });
-        } else if free && !withheld && last >= own {
+        } else if free && !withheld && (last >= own || mutants::on("03-any-position")) {
             // Whoever was asking for itself gives way.
             self.become_follower(None);
             self.hard_state.vote = Some(from);
@@ -182,6 +182,7 @@ impl Core {
         let State::Candidate { votes } = &self.state else { return };
         match self.tally(votes) {
             VoteResult::Won => self.become_leader(),
+            VoteResult::Lost if mutants::on("11-refusals-elect") => self.become_leader(),
             VoteResult::Lost => self.become_follower(None),
             VoteResult::Pending => {}
         }
@@ -248,6 +249,7 @@ impl Core {
         }
         let minimum = self.configurations.current().min_election_timeout;
         let span = minimum - minimum.saturating_mul(self.settings.drift_ppm).div_ceil(1_000_000).min(minimum);
+        let span = if mutants::on("15-lease-too-long") { 3 * span } else { span };
         leadership.confirmed_at.map(|sent| sent + span)
     }
 }

@@ -18,7 +18,8 @@ impl Core {
         let settled = usize::try_from(self.commit.saturating_sub(prev.index)).unwrap_or(usize::MAX);
         let settled = if mutants::on("37-rolled-back") { 0 } else { settled };
         let entries = entries.part(settled.min(entries.len())..entries.len());
-        if settled == 0 && !self.log.holds(prev) {
+        let follows = self.log.holds(prev) || mutants::on("08-unchecked") && prev.index <= self.log.last();
+        if settled == 0 && !follows {
             let hint = self.log.agreement(prev);
             let prev = if mutants::on("10-wrong-rejection") { hint } else { prev };
             self.send(leader, Body::AppendReply(AppendReply::Rejected { prev: prev.index, hint }));
@@ -64,13 +65,13 @@ impl Core {
 
     fn learn_commit(&mut self, commit: Index) {
         let commit = commit.min(self.log.last());
-        if commit > self.commit {
+        if commit > self.commit || mutants::on("07-commit-back") {
             self.commit = commit;
             self.configurations.committed(commit);
         }
     }
 
-    fn truncate(&mut self, from: Index) {
+    pub(super) fn truncate(&mut self, from: Index) {
         self.log.truncate(from);
         self.durability.stage_truncation(from);
         if self.configurations.truncate(from) {

@@ -115,7 +115,7 @@ impl Core {
     /// Stamps entries, puts them at the end of the log and on their way to the disk.
     pub(super) fn append_own(&mut self, draft: Draft) -> LogId {
         let first = LogId::new(self.log.last() + 1, self.hard_state.term);
-        let time = self.log.last_time().max(self.wall);
+        let time = if mutants::on("43-time-back") { self.wall } else { self.log.last_time().max(self.wall) };
         let bytes = draft.size();
         self.take_entries(&draft.stamped(first, time));
         if let State::Leader(leadership) = &mut self.state
@@ -187,7 +187,7 @@ impl Core {
         }
         let mut heartbeats = Vec::with_capacity(leadership.followers.len());
         for (&id, follower) in &mut leadership.followers {
-            let commit = commit.min(follower.matched);
+            let commit = if mutants::on("09-commit-beyond") { commit } else { commit.min(follower.matched) };
             follower.commit_told = follower.commit_told.max(commit);
             if let Some(leaving) = follower.leaving.as_mut().filter(|leaving| commit >= leaving.index) {
                 leaving.told.get_or_insert(round);
@@ -210,6 +210,9 @@ impl Core {
         follower.round = follower.round.max(round);
         follower.heard = Some(self.now);
         follower.apply_stopped = apply_stopped;
+        if mutants::on("07-heard-is-held") && last < follower.next {
+            follower.accepted(last);
+        }
         let has_left = follower.leaving.is_some_and(|leaving| leaving.told.is_some_and(|told| told <= round));
         let unanswered = follower.heard_end(last, self.now, self.settings.heartbeat_interval);
         let sent = follower.next - 1;

@@ -50,7 +50,8 @@ impl Core {
     /// run out is none: the read joins a round.
     fn lease_holds(&self) -> bool {
         let State::Leader(leadership) = &self.state else { return false };
-        self.commit >= leadership.first && self.lease_until().is_some_and(|until| self.now < until)
+        let holds = |until| self.now < until || mutants::on("15-lease-for-ever");
+        self.commit >= leadership.first && self.lease_until().is_some_and(holds)
     }
 
     /// Starts a round for the reads that wait, unless one is under way: they go with the next. Never before the term's

@@ -90,6 +90,10 @@ impl Core {
             AppendReply::Rejected { prev, hint } => {
                 // The newest of our entries with a term not beyond theirs: one round skips a whole term of ours too.
                 let retry = self.log.agreement(hint).index.min(hint.index);
+                if mutants::on("44-leader-cuts") && retry >= self.commit && retry < last {
+                    follower.rejected(prev, retry);
+                    return self.truncate(retry + 1);
+                }
                 follower.rejected(prev, retry);
             }
         }

@@ -17,7 +17,8 @@ impl Core {
 
     pub(super) fn purge(&mut self, upto: Index) {
         let covered = self.snapshot.map_or(0, |snapshot| snapshot.index);
-        let upto = upto.min(covered).min(self.applying.index()).min(self.log.durable());
+        let upto = if mutants::on("29-purged-beyond") { self.commit } else { upto.min(covered) };
+        let upto = upto.min(self.applying.index()).min(self.log.durable());
         if upto > self.log.purged().index {
             let purged = self.log.purge(upto);
             self.rest.push(Effect::Purge(purged));

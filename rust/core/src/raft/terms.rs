@@ -37,6 +37,9 @@ impl Core {
             _ => {}
         }
         if term < self.hard_state.term {
+            if mutants::on("43-back-to-a-term") {
+                self.enter_term(term, None);
+            }
             return self.answer_stale(from, &body);
         }
         if term > self.hard_state.term {

@@ -341,6 +341,7 @@ impl<P> Proposals<P> {
                 continue;
             }
             let start = usize::try_from(index - first).unwrap_or(usize::MAX);
+            let start = if mutants::on("41-a-neighbours-result") { start.saturating_sub(1) } else { start };
             let stop = usize::try_from(placed.end.min(last + 1) - first).unwrap_or(usize::MAX);
             let ours = entries[start..stop].iter().take_while(|entry| entry.term() == term).count();
             let (id, deadline, range) = (placed.id, placed.deadline, start..start + ours);

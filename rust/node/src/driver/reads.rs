@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use d_engine_raft::{Index, Micros, RequestId};
+use d_engine_raft::{Index, Micros, RequestId, mutants};
 
 use super::digest::Digest;
 use super::take_if;
@@ -153,6 +153,9 @@ impl<R> Reads<R> {
             .chain(self.ready.values_mut());
         let mut next = Micros::MAX;
         for list in lists {
+            if mutants::on("41-expired-kept") || mutants::on("41-never-given-up") {
+                continue;
+            }
             out.extend(
                 list.extract_if(.., due)
                     .map(|reader| Action::FailRead { waiter: reader.waiter, failure: Failure::Deadline }),

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use d_engine_raft::{Entry, EntryKind, Index, Micros, WallMicros};
+use d_engine_raft::{Entry, EntryKind, Index, Micros, WallMicros, mutants};
 
 /// A session is known by the index of the entry that opened it.
 pub type SessionId = Index;
@@ -162,7 +162,8 @@ impl Sessions {
             self.numbers -= (before - session.applied.len()) as u64;
             self.steps.push(Step::Free { session: id, below });
         }
-        if sequence < session.ack_below || !session.applied.insert(sequence) {
+        let repeats = sequence < session.ack_below || !session.applied.insert(sequence);
+        if repeats && !mutants::on("38-applied-again") {
             self.steps.push(Step::Repeat { index: entry.index(), session: id, sequence });
             return Verdict::Repeat;
         }
@@ -187,7 +188,10 @@ impl Sessions {
                     }
                 }
                 Step::Repeat { index, session, sequence } => {
-                    let kept = self.results.kept.get(&(session, sequence)).map(|kept| kept.result.clone());
+                    let mut kept = self.results.kept.get(&(session, sequence)).map(|kept| kept.result.clone());
+                    if mutants::on("38-another-result") {
+                        kept = self.results.kept.values().next_back().map(|kept| kept.result.clone());
+                    }
                     answers.insert(index, kept);
                 }
                 Step::Free { session, below } => self.results.free(session, below),

@@ -94,7 +94,7 @@ impl Book {
     fn commit(&mut self, place: usize) {
         let node = &self.observed.nodes[place];
         let upto = node.position.commit;
-        if node.position.role != Role::Leader || upto <= self.committed() {
+        if !(node.has_led() || node.position.role == Role::Leader) || upto <= self.committed() {
             return;
         }
         let log = &self.observed.directories[node.directory].log;

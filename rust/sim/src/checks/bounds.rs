@@ -1,27 +1,24 @@
 //! Bounds: nothing grows without one.
 
-use d_engine_raft::{Body, Micros, NodeId};
+use d_engine_raft::{Body, Index, Micros, NodeId};
 
 use super::book::Book;
 use super::{Check, Finding, Options, ensure};
 use crate::fact::Fact;
 
-/// Entries in memory: the tail, and what is not durable yet.
+/// Entries in memory: as many bytes as the tail may have, or else nothing but what is not durable yet.
 #[derive(Debug)]
 pub struct BoundedMemory {
-    bytes: usize,
+    tail: usize,
+    /// What is not known to be durable: whose, from where, to where, bytes.
+    volatile: Vec<(NodeId, Index, Index, usize)>,
 }
 
 impl BoundedMemory {
     pub const NAME: &str = "bounded-memory";
 
-    pub fn new(options: &Options) -> Self {
-        let settings = &options.settings;
-        // As a follower it takes appends until twice the leader's window waits for the disk; as a leader, proposals until so
-        // much is not committed.
-        let window = settings.max_inflight_bytes.max(settings.max_append_bytes);
-        let volatile = 2 * window + 2 * settings.max_append_bytes + settings.max_uncommitted_bytes;
-        Self { bytes: settings.tail_bytes + volatile }
+    pub const fn new(options: &Options) -> Self {
+        Self { tail: options.settings.tail_bytes, volatile: Vec::new() }
     }
 }
 
@@ -31,9 +28,30 @@ impl Check for BoundedMemory {
     }
 
     fn fact(&mut self, _at: Micros, fact: &Fact<'_>, _book: &Book) -> Finding {
-        if let Fact::Stepped { node: id, position, .. } = fact {
-            let (held, bound) = (position.tail_bytes, self.bytes);
-            ensure!(held <= bound, "node {id} holds {held} bytes of entries in memory; {bound} are its bound");
+        match fact {
+            Fact::Started { node, .. } => self.volatile.retain(|(whose, ..)| whose != node),
+            Fact::Persist { node, persist } => {
+                if let (Some(first), Some(last)) = (persist.entries.first(), persist.entries.last()) {
+                    self.volatile.push((*node, first.index(), last.index(), persist.entries.bytes()));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn turned(&mut self, _at: Micros, place: usize, book: &Book) -> Finding {
+        let node = &book.observed.nodes[place];
+        let (id, durable, held) = (node.id, node.position.durable, node.position.tail_bytes);
+        self.volatile.retain(|&(whose, _, last, _)| whose != id || last > durable);
+        if held > self.tail {
+            let volatile: usize = self.volatile.iter().filter(|(whose, ..)| *whose == id).map(|unit| unit.3).sum();
+            let tail = self.tail;
+            let bounded = held <= volatile;
+            ensure!(
+                bounded,
+                "node {id} holds {held} bytes of entries; {tail} are its bound, {volatile} are not durable"
+            );
         }
         Ok(())
     }

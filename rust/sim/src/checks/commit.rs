@@ -34,7 +34,7 @@ impl Check for CommitMonotonic {
 /// What a leader has just committed: the entry, and the configurations that may have counted for it.
 fn advance<'a>(node: &'a Node, book: &Book) -> Option<(LogId, [Option<&'a Configuration>; 2])> {
     let commit = node.position.commit;
-    if !node.went_on_leading() || commit <= node.before.commit {
+    if !node.has_led() || commit <= node.before.commit {
         return None;
     }
     let log = &book.observed.directories[node.directory].log;

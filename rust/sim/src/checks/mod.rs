@@ -156,8 +156,8 @@ pub fn all(options: &Options) -> Vec<Box<dyn Check>> {
         Box::<membership::JointPhase>::default(),
         // What is committed.
         Box::<commit::CommitMonotonic>::default(),
-        Box::<commit::CommittedByQuorum>::default(),
         Box::<commit::CommittedDurably>::default(),
+        Box::<commit::CommittedByQuorum>::default(),
         Box::<commit::CommitAgrees>::default(),
         Box::<election::LeaderCompleteness>::default(),
         // What is applied.
@@ -207,8 +207,8 @@ pub const NAMES: [&str; 43] = [
     membership::QuorumsMeet::NAME,
     membership::JointPhase::NAME,
     commit::CommitMonotonic::NAME,
-    commit::CommittedByQuorum::NAME,
     commit::CommittedDurably::NAME,
+    commit::CommittedByQuorum::NAME,
     commit::CommitAgrees::NAME,
     election::LeaderCompleteness::NAME,
     apply::AppliedMonotonic::NAME,

@@ -167,6 +167,11 @@ impl Node {
         self.position.role == Role::Leader && !self.was_elected()
     }
 
+    /// Whether it led before the last turn, and stayed in its term: it may have committed, and then given way.
+    pub fn has_led(&self) -> bool {
+        self.before.role == Role::Leader && self.before.term == self.position.term
+    }
+
     /// The configuration in force.
     pub fn configuration(&self) -> Option<&Configuration> {
         self.configurations.last().map(|(_, configuration)| configuration.as_ref())

@@ -288,8 +288,11 @@ impl World {
             (2, _, Some(learner), _) => changes.push(Change::Promote(learner)),
             (2, _, None, Some(other)) if spare => changes.push(Change::Demote(other)),
             (3, Some(newcomer), _, Some(old)) if spare => {
-                changes.extend(self.join(newcomer, true, tell));
-                changes.push(Change::Remove(old));
+                // Two voters change at once, which takes a joint phase.
+                if let Some(Change::Add(mut member)) = self.join(newcomer, true, tell) {
+                    member.role = MemberRole::Voter;
+                    changes.extend([Change::Add(member), Change::Remove(old)]);
+                }
             }
             (_, _, Some(learner), _) => changes.push(Change::Remove(learner)),
             (_, _, None, Some(old)) if spare => changes.push(Change::Remove(old)),

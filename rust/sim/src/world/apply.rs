@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use d_engine_node::apply::{Ended, Slot, Trouble, Why};
 use d_engine_node::driver::DriverInput;
-use d_engine_raft::{Entry, Index, Micros, NodeId};
+use d_engine_raft::{Entry, Index, Micros, NodeId, mutants};
 
 use super::calls::failed;
 use super::host::{ApplyTask, Item, Process};
@@ -197,6 +197,10 @@ impl World {
             Some(Ok(head)) => {
                 let (last, bytes) = (head.last, head.size);
                 tell.fact(&Fact::SnapshotKept { node, last, bytes, received: false });
+                if mutants::on("27-older-restored") {
+                    let state = process.machine.machine.digest();
+                    tell.fact(&Fact::Restored { node, last, state });
+                }
                 process.inbox.push(Item::Input("snapshot", DriverInput::SnapshotTaken(last)));
             }
             Some(Err(_)) => process.inbox.push(Item::Input("no snapshot", DriverInput::SnapshotFailed)),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use d_engine_node::driver::{DriverInput, Failure};
-use d_engine_raft::{Draft, EntryKind, Index, Micros, NodeId};
+use d_engine_raft::{Draft, EntryKind, Index, Micros, NodeId, mutants};
 
 use super::{Event, Tell, World};
 use crate::driver::SimCalls;
@@ -62,9 +62,12 @@ impl Calls {
     /// What the reader sees, who has been let in.
     pub fn read(&self, call: u64, machine: &mut dyn Machine, applied: Index) -> Outcome {
         let read = |machine: &mut dyn Machine, query: &[u8]| machine.read(query).map_err(|why| Outcome::Refused(why.0));
+        let ahead = u64::from(mutants::on("14-ahead-of-apply"));
         match self.open.get(&call).map(|open| &open.request) {
-            Some(Request::Read { key, .. }) => read(machine, &key.to_le_bytes())
-                .map_or_else(|refused| refused, |answer| Outcome::Read { value: number(&answer), applied }),
+            Some(Request::Read { key, .. }) => read(machine, &key.to_le_bytes()).map_or_else(
+                |refused| refused,
+                |answer| Outcome::Read { value: number(&answer), applied: applied + ahead },
+            ),
             Some(Request::Query { query, .. }) => {
                 read(machine, query).map_or_else(|refused| refused, |answer| Outcome::Queried { answer, applied })
             }
@@ -76,6 +79,7 @@ impl Calls {
 /// What a caller learns from a failure.
 pub(super) fn failed(failure: &Failure) -> Outcome {
     match failure {
+        Failure::Unknown(_) if mutants::on("41-doubt-forgotten") => Outcome::Refused(format!("{failure:?}")),
         Failure::Unknown(_) | Failure::Deadline | Failure::ApplyStopped => Outcome::Unknown(format!("{failure:?}")),
         certain => Outcome::Refused(format!("{certain:?}")),
     }
@@ -138,6 +142,9 @@ impl World {
     pub(crate) fn complete(&mut self, id: u64, outcome: Outcome, tell: &mut Tell<'_, '_>) {
         let Some(call) = self.calls.open.remove(&id) else { return };
         tell.fact(&Fact::Returned { id, outcome: &outcome });
+        if mutants::on("41-answered-twice") {
+            tell.fact(&Fact::Returned { id, outcome: &outcome });
+        }
         if call.client == BY_HAND {
             self.calls.kept.insert(id, outcome);
         } else {
@@ -149,7 +156,10 @@ impl World {
     pub(super) fn give_up(&mut self, id: u64, tell: &mut Tell<'_, '_>) {
         let Some(call) = self.calls.open.get(&id) else { return };
         let node = call.node;
-        let close = call.request == Request::Close;
+        if mutants::on("41-never-given-up") {
+            return;
+        }
+        let close = call.request == Request::Close || mutants::on("41-expired-kept");
         let host = self.hosts.get(&node);
         let hangs = host.is_none_or(|host| host.hinders_calls(self.now));
         if !hangs && !close {

@@ -2,7 +2,7 @@
 
 use d_engine_node::driver::DriverInput;
 use d_engine_node::storage::LogBatch;
-use d_engine_raft::{Micros, NodeId};
+use d_engine_raft::{Entry, EntryKind, Micros, NodeId, mutants};
 
 use super::host::Process;
 use super::{Event, Tell, World};
@@ -151,6 +151,22 @@ impl World {
         let read = process.log.read(lo, hi, max_bytes);
         self.put_back(node, process);
         match read {
+            Ok(Some(entries)) if mutants::on("33-another-entry") => {
+                let another = |entry: &Entry| match entry.kind() {
+                    EntryKind::Command => Entry::new(
+                        entry.id(),
+                        entry.kind(),
+                        entry.time(),
+                        entry.session(),
+                        entry.sequence(),
+                        0,
+                        &[0; 16],
+                    ),
+                    _ => entry.clone(),
+                };
+                let entries = Some(entries.iter().map(another).collect());
+                self.report(node, "fetched", DriverInput::Fetched { id, entries });
+            }
             Ok(entries) => self.report(node, "fetched", DriverInput::Fetched { id, entries }),
             Err(error) => self.storage_failed(node, &error.to_string(), tell),
         }

@@ -1,7 +1,7 @@
 //! Letters between hosts.
 
 use d_engine_node::SnapshotFrame;
-use d_engine_raft::{Body, Message, Micros, NodeId};
+use d_engine_raft::{Body, Message, Micros, NodeId, mutants};
 
 use super::host::Item;
 use super::{Event, Tell, World};
@@ -56,7 +56,10 @@ const MAX_INBOX: usize = 4_096;
 
 impl World {
     /// A core's message leaves.
-    pub(super) fn send(&mut self, message: Message, raises: bool, now: Micros, tell: &mut Tell<'_, '_>) {
+    pub(super) fn send(&mut self, mut message: Message, raises: bool, now: Micros, tell: &mut Tell<'_, '_>) {
+        if mutants::on("50-in-another-name") {
+            message.incarnation.0 ^= 1;
+        }
         self.mail.sent += 1;
         let number = self.mail.sent;
         let (from, to) = (message.from, message.to);
@@ -110,7 +113,11 @@ impl World {
         let process = self.hosts.get_mut(&to).and_then(|host| host.process.as_mut());
         let taken = process.filter(|process| !cut && process.inbox.len() < MAX_INBOX);
         match (taken, letter.mail) {
-            (Some(process), Mail::Message(message)) => {
+            (Some(process), Mail::Message(mut message)) => {
+                if let (true, Body::Heartbeat { round, .. }) = (mutants::on("50-changed-on-the-way"), &mut message.body)
+                {
+                    *round += 1;
+                }
                 tell.fact(&Fact::Delivered { number: letter.number, message: &message });
                 process.inbox.push(Item::Message(message));
                 self.plan_turn(to);

@@ -1,6 +1,6 @@
 //! Logs, disks, memberships, the commit index.
 
-use d_engine_raft::{AppendReply, Body, Configuration, EntryKind, HardState, Index, LogId, Persist, Term};
+use d_engine_raft::{AppendReply, Body, Configuration, EntryKind, HardState, Index, LogId, Persist, Role, Term};
 
 use crate::Case;
 use crate::scene::{Disk, Scene, Told, entry, members, write};
@@ -133,6 +133,8 @@ fn two_of_three_said_so(scene: &mut Scene) -> Told {
 
 fn one_of_three_said_so(scene: &mut Scene) -> Told {
     scene.append(1, EntryKind::Noop, (0, 0), &[])?;
+    // Two have it, but the leader does not know.
+    scene.bring(1, 3)?;
     scene.commit(1, 3)?;
     scene.sync(1)
 }
@@ -154,7 +156,7 @@ fn one_of_three_has_it(scene: &mut Scene) -> Told {
     // Node 3 holds as much as it says, but not what the leader holds there.
     scene.elect(2, 2, &[3])?;
     scene.replicate(2, 3)?;
-    scene.enter(1, 3, d_engine_raft::Role::Follower, None)?;
+    scene.enter(1, 3, Role::Follower, None)?;
     scene.campaign(1, 4, &[3])?;
     scene.lead(1)?;
     scene.pass(3, 1, Body::AppendReply(AppendReply::Accepted { matched: 3 }))?;
@@ -163,7 +165,13 @@ fn one_of_three_has_it(scene: &mut Scene) -> Told {
 }
 
 fn what_the_leader_committed(scene: &mut Scene) -> Told {
-    forth(scene)
+    forth(scene)?;
+    // It commits its own removal and gives way, in one turn.
+    scene.append(1, EntryKind::Noop, (0, 0), &[])?;
+    scene.replicate(1, 2)?;
+    scene.step(1, |position| (position.role, position.leader, position.commit) = (Role::Follower, None, 4))?;
+    scene.commit(2, 4)?;
+    scene.sync(2)
 }
 
 fn more_than_the_leader_committed(scene: &mut Scene) -> Told {

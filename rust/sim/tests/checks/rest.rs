@@ -1,6 +1,6 @@
 //! Messages, bounds, and the end.
 
-use d_engine_raft::{Body, EntryKind, Incarnation, LogId};
+use d_engine_raft::{Body, Entries, EntryKind, Incarnation, LogId, Persist};
 use d_engine_sim::fact::Phase;
 
 use crate::Case;
@@ -38,11 +38,17 @@ fn from_the_grave(scene: &mut Scene) -> Told {
 }
 
 fn little_in_memory(scene: &mut Scene) -> Told {
-    scene.step(1, |position| position.tail_bytes = 6_000)
+    scene.step(1, |position| position.tail_bytes = 1_000)?;
+    // More, but it is on its way to the disk.
+    let entries: Entries = vec![entry(3, 1, EntryKind::Command, (0, 0), &[0; 2_000])].into();
+    scene.step(1, |position| (position.last, position.tail_bytes) = (LogId::new(3, 1), 2_064))?;
+    scene.persist(1, Persist { entries, ..Persist::default() })?;
+    scene.step(2, |_| ())
 }
 
 fn much_in_memory(scene: &mut Scene) -> Told {
-    scene.step(1, |position| position.tail_bytes = 6_001)
+    scene.step(1, |position| position.tail_bytes = 1_001)?;
+    scene.step(2, |_| ())
 }
 
 fn who_asked_waits(scene: &mut Scene) -> Told {

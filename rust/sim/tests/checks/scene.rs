@@ -300,6 +300,13 @@ impl Scene {
 
     /// The leader's log comes to that follower, which answers.
     pub fn replicate(&mut self, leader: NodeId, to: NodeId) -> Told {
+        self.bring(leader, to)?;
+        let last = self.actor(to).log.len() as u64;
+        self.acknowledge(to, leader, last)
+    }
+
+    /// The leader's log comes to that follower.
+    pub fn bring(&mut self, leader: NodeId, to: NodeId) -> Told {
         let held = self.actor(to).log.len();
         let (log, term) = (self.actor(leader).log.clone(), self.actor(leader).position.term);
         let common = log.iter().zip(&self.actor(to).log).take_while(|(one, other)| one.id() == other.id()).count();
@@ -317,8 +324,7 @@ impl Scene {
         for entry in entries.iter().filter(|entry| entry.kind() == EntryKind::Configuration) {
             self.configured(to, entry)?;
         }
-        self.sync(to)?;
-        self.acknowledge(to, leader, last.index)
+        self.sync(to)
     }
 
     pub fn acknowledge(&mut self, from: NodeId, to: NodeId, matched: Index) -> Told {
