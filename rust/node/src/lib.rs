@@ -15,6 +15,7 @@ mod snapshot;
 mod status;
 pub mod storage;
 pub mod traits;
+pub mod transfer;
 
 pub use config::{MAX_ENTRY_BYTES, NodeConfig, micros};
 pub use driver::Consistency;

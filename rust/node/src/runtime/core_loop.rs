@@ -17,7 +17,6 @@ use super::reader::FetchTask;
 use super::send::{Outbound, Outbox};
 use super::shared::Shared;
 use super::snapshots::SnapshotTask;
-use super::transfer::TransferInput;
 use super::watch::Watch;
 use crate::apply::{RoleChange, role_change};
 use crate::config::micros;
@@ -27,6 +26,7 @@ use crate::metrics::{add, count};
 use crate::status::{FollowerProgress, Status, Summary};
 use crate::storage::LogTask;
 use crate::traits::{Level, Park, StateMachine};
+use crate::transfer::TransferInput;
 
 /// The queues of the other threads.
 pub struct Queues<S: StateMachine> {

@@ -9,7 +9,6 @@ use super::Queue;
 use super::calls::{RuntimeCalls, StatusReply};
 use super::park::lock;
 use super::shared::Shared;
-use super::transfer::TransferInput;
 use crate::driver::DriverInput;
 use crate::metrics::{add, count, set};
 use crate::node::Completion;
@@ -18,6 +17,7 @@ use crate::traits::{
     Frame, FrameError, Inbound, JoinDone, JoinRequest, Lane, Level, PROTOCOL_VERSION, Payload, SnapshotFrame,
     StateMachine, Unpark,
 };
+use crate::transfer::TransferInput;
 
 /// One thing for the core thread.
 pub enum Item<S: StateMachine> {

@@ -6,11 +6,11 @@ use super::Queue;
 use super::applier::Applier;
 use super::inbox::Inbox;
 use super::shared::Shared;
-use super::transfer::TransferInput;
 use crate::apply::{Making, Trouble};
 use crate::driver::DriverInput;
 use crate::metrics::add;
 use crate::traits::{Level, SnapshotStore, StateMachine};
+use crate::transfer::TransferInput;
 
 /// One snapshot for the snapshot thread to finish.
 pub struct SnapshotTask(Making);

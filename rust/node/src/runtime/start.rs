@@ -15,8 +15,7 @@ use super::log::LogWork;
 use super::park::CondvarPark;
 use super::send::{self, Outbound};
 use super::threads::Threads;
-use super::transfer::Transfers;
-use super::{Queue, Shared, clock, reader, snapshots};
+use super::{Queue, Shared, clock, reader, snapshots, transfer};
 use crate::apply::{AppliedState, is_witness, own_member};
 use crate::config::NodeConfig;
 use crate::driver::Driver;
@@ -264,13 +263,9 @@ fn start_workers<S: StateMachine>(
     let files = Arc::clone(snapshot_store);
     spawner.spawn("snapshot", move || snapshots::run(&shared, &inbox, &queue, files.as_ref(), &transfers))?;
 
-    let transfers = Transfers::new(
-        Arc::clone(spawner.shared),
-        Arc::clone(spawner.inbox),
-        Arc::clone(snapshot_store),
-        Arc::clone(&queues.transfers),
-    );
-    spawner.spawn("transfer", move || transfers.run())
+    let (shared, inbox) = (Arc::clone(spawner.shared), Arc::clone(spawner.inbox));
+    let (queue, files) = (Arc::clone(&queues.transfers), Arc::clone(snapshot_store));
+    spawner.spawn("transfer", move || transfer::run(&shared, &inbox, files, &queue))
 }
 
 fn make_driver<S: StateMachine>(
