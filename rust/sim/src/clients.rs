@@ -8,7 +8,7 @@ use crate::fact::{Outcome, Phase, Request};
 use crate::machine::{Wish, Workload};
 use crate::options::Options;
 use crate::random::{Purpose, Stream};
-use crate::world::{Call, Event, Tell, World};
+use crate::world::{Call, Event, SESSION_IS_GONE, Tell, World};
 
 /// Attempts of one command of a session.
 const ATTEMPTS: u32 = 12;
@@ -183,11 +183,11 @@ impl World {
         let mut soon = false;
         match (outcome, session) {
             (Outcome::Opened(session), _) => client.session = Some((*session, 1)),
+            (Outcome::Unknown(why), Some(_)) if why == SESSION_IS_GONE => client.session = None,
             (Outcome::Unknown(_) | Outcome::Gone, Some(_)) if client.attempts < ATTEMPTS => {
                 client.again = Some(call.request.clone());
                 soon = true;
             }
-            (Outcome::Refused(why), Some(_)) if why.contains("session") => client.session = None,
             (_, Some((session, sequence))) => client.session = Some((session, sequence + 1)),
             _ => {}
         }

@@ -79,6 +79,7 @@ impl World {
     }
 
     fn make_well(&mut self, node: NodeId, tell: &mut Tell<'_, '_>) {
+        self.check_power(node, tell);
         let Some(host) = self.hosts.get_mut(&node) else { return };
         host.disk.files.calm();
         host.disk.files.set_capacity(None);

@@ -15,6 +15,8 @@ const ROUND: (Micros, Micros) = (5, 40);
 const ENTRY: Micros = 2;
 const SNAPSHOT: (Micros, Micros) = (300, 8_000);
 const MAX_ENTRIES: usize = 8_192;
+/// What a caller hears whose session has expired.
+pub(crate) const SESSION_IS_GONE: &str = "the session is not known";
 
 impl World {
     /// Begins a round, if something waits and the thread is free.
@@ -62,6 +64,7 @@ impl World {
             Ok(()) => {
                 self.plan_turn(node);
                 self.kick_apply(node);
+                self.check_power(node, tell);
             }
             Err(why) => self.end_process(node, &End::Storage(why), tell),
         }
@@ -223,7 +226,8 @@ struct Batch {
 fn refused(why: Why) -> Outcome {
     match why {
         Why::Failure(failure) => failed(&failure),
-        Why::Expired { .. } => Outcome::Refused("the session is not known".into()),
+        // This entry was not applied, but an earlier attempt may have been, before the session was dropped.
+        Why::Expired { .. } => Outcome::Unknown(SESSION_IS_GONE.into()),
         Why::ResultLost { .. } => Outcome::Unknown("applied before, and its result is lost".into()),
         Why::Passed => Outcome::Unknown("a witness gives no results".into()),
         Why::Witness => Outcome::Refused("a witness has no state".into()),

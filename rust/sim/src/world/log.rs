@@ -172,6 +172,13 @@ impl World {
         }
     }
 
+    /// The power may have gone in the middle of what was done with files just now.
+    pub(crate) fn check_power(&mut self, node: NodeId, tell: &mut Tell<'_, '_>) {
+        if self.hosts.get(&node).is_some_and(|host| host.disk.files.is_dead()) {
+            self.lose_power(node, tell);
+        }
+    }
+
     /// What the disk holds is no longer known: the node stops.
     pub(super) fn storage_failed(&mut self, node: NodeId, error: &str, tell: &mut Tell<'_, '_>) {
         let dead = self.hosts.get(&node).is_some_and(|host| host.disk.files.is_dead());

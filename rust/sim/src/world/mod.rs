@@ -29,6 +29,7 @@ use crate::options::Options;
 use crate::outcome::{Failure, Summary};
 use crate::random::{Purpose, Stream};
 
+pub(crate) use apply::SESSION_IS_GONE;
 pub(crate) use calls::Call;
 pub(crate) use host::{Host, Standing};
 pub(crate) use hosted::Troubles;
