@@ -65,7 +65,7 @@ impl Life {
         while life.state.last().index < last {
             let (lo, hi) = (life.state.last().index + 1, last + 1);
             let entries = life.log.read(lo, hi, 1000)?.unwrap_or_else(|| panic!("purged beyond the snapshot"));
-            life.state.apply(&mut life.machine, &entries, Vec::new(), |machine, batch| machine.apply(batch));
+            life.state.apply(&mut life.machine, &entries, Vec::new(), StateMachine::apply);
         }
         Ok(life)
     }
@@ -78,7 +78,7 @@ impl Life {
         self.log.write(&batch.units)?;
         self.log.sync()?;
         self.last += count;
-        self.state.apply(&mut self.machine, &entries, Vec::new(), |machine, batch| machine.apply(batch));
+        self.state.apply(&mut self.machine, &entries, Vec::new(), StateMachine::apply);
         Ok(())
     }
 
@@ -110,7 +110,7 @@ fn a_power_cut_at_any_moment_leaves_a_machine_that_comes_back() {
                         break;
                     }
                     durable = life.last;
-                    if random.next() % 3 == 0 && life.snapshot().is_err() {
+                    if random.next().is_multiple_of(3) && life.snapshot().is_err() {
                         break;
                     }
                 }
@@ -159,7 +159,7 @@ fn waiters_get_what_was_applied_and_why_there_is_no_more() {
     let mut machine = Tape::default();
     let (first, none) = wanted(0..2, 1, Piece::More);
     assert_eq!(none, None);
-    let done = state.apply(&mut machine, &[command(1), command(2)], vec![first], |machine, batch| machine.apply(batch));
+    let done = state.apply(&mut machine, &[command(1), command(2)], vec![first], StateMachine::apply);
     assert!(done.ended[0].is_none());
     assert_eq!(done.applied, Some((LogId::new(2, 1), (command(1).size() + command(2).size()) as u64)));
 
@@ -169,21 +169,22 @@ fn waiters_get_what_was_applied_and_why_there_is_no_more() {
     let slots =
         [wanted(0..1, 1, Piece::Last("a")), wanted(1..3, 2, Piece::Last("b")), wanted(3..4, 3, Piece::Last("c"))];
     let slots = slots.map(|(slot, _)| slot).into();
-    let done = state.apply(&mut machine, &entries, slots, |machine, batch| machine.apply(batch));
+    let done = state.apply(&mut machine, &entries, slots, StateMachine::apply);
     let [a, b, c] = done.ended.try_into().unwrap();
     let (a, b, c) = (a.unwrap(), b.unwrap(), c.unwrap());
-    let stopped = Some(Why::Failure(Failure::ApplyStopped));
+    let why = Why::Failure(Failure::ApplyStopped);
+    let stopped = Some(why);
     assert_eq!((a.outputs, a.why), (vec![vec![1, 2], vec![3]], None));
     assert_eq!((b.outputs, b.why), (vec![vec![4]], stopped));
     assert_eq!((c.outputs, c.why), (Vec::<Vec<u64>>::new(), stopped));
     assert_eq!(done.failure.unwrap().index, Some(5));
     assert_eq!((state.last().index, state.stopped()), (4, true));
     assert_eq!(state.check_read(4), Ok(()));
-    assert_eq!(state.check_read(5), Err(stopped.unwrap()));
+    assert_eq!(state.check_read(5), Err(why));
 
     // Nothing is applied any more, and whoever waits hears of it.
     let (late, _) = wanted(0..1, 4, Piece::Last("d"));
-    let done = state.apply(&mut machine, &[command(6)], vec![late], |machine, batch| machine.apply(batch));
+    let done = state.apply(&mut machine, &[command(6)], vec![late], StateMachine::apply);
     assert_eq!(done.applied, None);
     assert_eq!(done.ended[0].as_ref().unwrap().why, stopped);
     assert_eq!(machine.entries.len(), 4);

@@ -41,7 +41,7 @@ fn make(disk: &MemFiles, hello: &Hello, entries: u64) -> SnapshotHead {
     for index in 1..=entries {
         Draft::command(&[u8::try_from(index % 251).unwrap(); 1000]).stamp(index, 3, index, &mut all);
     }
-    state.apply(&mut machine, &all, Vec::new(), |machine, batch| machine.apply(batch));
+    state.apply(&mut machine, &all, Vec::new(), StateMachine::apply);
     let store = store(disk);
     state.snapshot(&mut machine, store.as_ref(), hello).unwrap().unwrap().finish(store.as_ref()).unwrap()
 }
@@ -62,6 +62,7 @@ struct Pair {
     /// Of 16 frames so many are lost, and as many come twice.
     bad: u64,
     sent_bytes: u64,
+    #[expect(clippy::option_option, reason = "none ended yet, one ended without being taken, one was taken")]
     delivered: Option<Option<u64>>,
     received: Vec<LogId>,
 }

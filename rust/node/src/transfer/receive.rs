@@ -116,7 +116,7 @@ impl Transfers {
         let hello = &self.hello;
         let sound = verifier.finish().and_then(|head| {
             let ours = head.cluster_id == hello.cluster_id && head.group == hello.group;
-            if ours || mutants::on("26-anothers-snapshot") {
+            if ours || mutants::on("26-foreign-snapshot") {
                 Ok(head)
             } else {
                 Err(StorageError::Inconsistent("it belongs to another cluster".into()))

@@ -100,7 +100,9 @@ impl File for MemFile {
     fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let mut disk = self.lock_to_write()?;
         let mut bytes = Vec::with_capacity(buffers.iter().map(|buffer| buffer.len()).sum());
-        buffers.iter().for_each(|buffer| bytes.extend_from_slice(buffer));
+        for buffer in buffers {
+            bytes.extend_from_slice(buffer);
+        }
         let power_goes = disk.power_goes()?;
         let fails = disk.accidents.write_fails();
         if power_goes || fails {
