@@ -39,6 +39,7 @@ __all__ = [
     "change",
     "committed_index",
     "features",
+    "linear_check",
     "log_inspect",
     "log_level",
     "log_take",
@@ -421,3 +422,32 @@ def log_inspect(directory: str) -> LogReport:
 
 def log_verify(directory: str) -> LogReport:
     """The same, but checks every payload's checksum."""
+
+# --- testing -----------------------------------------------------------------------------------------------------------------------------------
+
+def linear_check(
+    model: str
+    | tuple[
+        Callable[[], Any],
+        Callable[[Any, Any, Any], tuple[bool, Any]],
+        Callable[[Any], Any] | None,
+        Callable[[Any], Any] | None,
+        object,
+    ],
+    initial: object,
+    operations: Sequence[tuple[Any, Any, bool, int, int]],
+    max_moves: int,
+    max_bytes: int,
+    timeout: float,
+) -> (
+    tuple[Literal["ok"], list[list[int]]]
+    | tuple[Literal["violation"], list[int], int, list[int], list[Any], list[int]]
+    | tuple[Literal["undecided"], list[int], Literal["moves", "memory", "time"]]
+):
+    """Looks for an order of the operations (call, result, known, invoked, returned) that the model allows; detached, where the model is native.
+
+    `model` is a name, or (init, step, partition, reads, what a step is given for an unknown result). Answers name operations by their places:
+    ("ok", an order of each part), ("violation", the part, the operation that no order lets return, an order up to there, the states by then, a small
+    window that contradicts itself), ("undecided", the part, what was used up). `TypeError` for calls that the model does not take,
+    `OverflowError` where a step of a native model cannot be judged; what a Python model raises comes through.
+    """

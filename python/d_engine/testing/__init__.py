@@ -8,13 +8,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .conformance import ConformanceError, StateMachineConformance, StorageConformance
     from .errors import SimulationError
+    from .linearizability import (
+        UNKNOWN,
+        History,
+        Linearizability,
+        Operation,
+        PendingCall,
+        SequentialModel,
+        check_linearizable,
+    )
 
-__all__ = ["ConformanceError", "SimulationError", "StateMachineConformance", "StorageConformance"]
+__all__ = [
+    "UNKNOWN",
+    "ConformanceError",
+    "History",
+    "Linearizability",
+    "Operation",
+    "PendingCall",
+    "SequentialModel",
+    "SimulationError",
+    "StateMachineConformance",
+    "StorageConformance",
+    "check_linearizable",
+]
 
 # Loaded when they are first asked for: the pytest plugin lies here, and every test run of every project imports it.
 _HOMES = {
     "conformance": "ConformanceError StateMachineConformance StorageConformance",
     "errors": "SimulationError",
+    "linearizability": "UNKNOWN History Linearizability Operation PendingCall SequentialModel check_linearizable",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 

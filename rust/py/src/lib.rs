@@ -29,6 +29,7 @@ mod snapshots;
 mod starting;
 mod status;
 mod storage;
+mod testing;
 mod threads;
 mod transport;
 mod wake;
@@ -59,6 +60,8 @@ mod _core {
     use crate::node::Node;
     #[pymodule_export]
     use crate::receive::Receive;
+    #[pymodule_export]
+    use crate::testing::linear_check;
 
     /// What this build has: for `doctor`.
     #[pyfunction]

@@ -5,39 +5,45 @@ use std::collections::HashSet;
 use super::layout::Layout;
 use super::memo::{Done, Memo};
 use super::steps::Steps;
-use super::{Ended, Limits, Model};
+use super::{Ended, Model};
 
 /// How often whoever watches is asked.
 const PATIENCE: u64 = 1024;
 
-/// What a search may still use.
+/// What searches may use, one after the other.
 pub struct Budget<'a, E> {
-    limits: Limits,
+    memory: usize,
     moves: u64,
+    /// Moves up to which the next search may go.
+    until: u64,
     watch: &'a mut dyn FnMut() -> Result<bool, E>,
 }
 
 impl<'a, E> Budget<'a, E> {
-    /// `watch` is asked now and then; true ends the search.
-    pub fn new(limits: Limits, watch: &'a mut dyn FnMut() -> Result<bool, E>) -> Self {
-        Self { limits, moves: 0, watch }
+    /// `memory` is for each search; `watch` is asked now and then: true ends the search.
+    pub fn new(memory: usize, watch: &'a mut dyn FnMut() -> Result<bool, E>) -> Self {
+        Self { memory, moves: 0, until: 0, watch }
     }
 
-    /// A part of it for a question that may stay open.
-    pub fn part(&mut self, moves: u64) -> Budget<'_, E> {
-        let limits = Limits { moves: moves.min(self.limits.moves - self.moves.min(self.limits.moves)), ..self.limits };
-        Budget { limits, moves: 0, watch: self.watch }
+    /// The moves that were made so far.
+    pub fn moves(&self) -> u64 {
+        self.moves
+    }
+
+    /// Lets the next search make so many.
+    pub fn allow(&mut self, moves: u64) {
+        self.until = self.moves.saturating_add(moves);
     }
 
     fn spend(&mut self, memory: impl FnOnce() -> usize) -> Result<Option<Ended>, E> {
-        self.moves += 1;
-        if self.moves > self.limits.moves {
+        if self.moves >= self.until {
             return Ok(Some(Ended::Moves));
         }
+        self.moves += 1;
         if !self.moves.is_multiple_of(PATIENCE) {
             return Ok(None);
         }
-        if memory() > self.limits.memory {
+        if memory() > self.memory {
             return Ok(Some(Ended::Memory));
         }
         Ok((self.watch)()?.then_some(Ended::Stopped))

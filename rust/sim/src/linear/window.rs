@@ -82,7 +82,8 @@ pub fn smallest<M: Model>(
     budget: &mut Budget<'_, M::Error>,
 ) -> Result<Vec<usize>, M::Error> {
     let mut contradicts = |items: &[Item], states: &[u32]| -> Result<bool, M::Error> {
-        let outcome = search(model, steps, Layout::new(items.to_vec()), states, &mut budget.part(MOVES))?;
+        budget.allow(MOVES);
+        let outcome = search(model, steps, Layout::new(items.to_vec()), states, budget)?;
         Ok(matches!(outcome, Outcome::Stuck(_)))
     };
     let mut ask = |begin: usize| contradicts(&window.since(begin), &window.states(begin));

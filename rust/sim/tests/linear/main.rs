@@ -4,3 +4,4 @@
 mod brute;
 mod known;
 mod observer;
+mod world;

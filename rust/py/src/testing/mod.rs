@@ -1,0 +1,8 @@
+//! What `d_engine.testing` does natively.
+
+mod linear;
+mod linear_calls;
+mod linear_python;
+mod linear_values;
+
+pub use linear::linear_check;
