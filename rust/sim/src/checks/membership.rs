@@ -36,13 +36,14 @@ fn meet(one: &Configuration, other: &Configuration) -> bool {
     ours.iter().filter(filled).any(|one| theirs.iter().filter(filled).any(|other| always_meet(one, other)))
 }
 
-/// Configurations among a unit's entries.
-fn configurations(fact: &Fact<'_>) -> Option<(NodeId, Vec<(Index, Configuration)>)> {
+/// Configurations among a unit's entries, and where what it leaves of the log ends.
+fn configurations(fact: &Fact<'_>) -> Option<(NodeId, Index, Vec<(Index, Configuration)>)> {
     let Fact::Persist { node, persist } = fact else { return None };
     let memberships = persist.entries.iter().filter(|entry| entry.kind() == EntryKind::Configuration);
     let found: Vec<_> =
         memberships.filter_map(|entry| Some((entry.index(), Configuration::decode(&entry.payload()).ok()?))).collect();
-    (!found.is_empty() && persist.reset_to.is_none()).then_some((*node, found))
+    let kept = persist.entries.first().map_or(0, |first| first.index() - 1);
+    (!found.is_empty() && persist.reset_to.is_none()).then_some((*node, kept, found))
 }
 
 /// Quorums of configurations that follow each other in a log meet.
@@ -59,10 +60,9 @@ impl Check for QuorumsMeet {
     }
 
     fn fact(&mut self, _at: Micros, fact: &Fact<'_>, book: &Book) -> Finding {
-        let Some((id, found)) = configurations(fact) else { return Ok(()) };
+        let Some((id, kept, found)) = configurations(fact) else { return Ok(()) };
         let Some(node) = book.observed.node(id) else { return Ok(()) };
-        let first = found.first().map_or(0, |(index, _)| *index);
-        let mut before = node.configurations.iter().rev().find(|(at, _)| *at < first).map(|(_, one)| one.as_ref());
+        let mut before = node.configurations.iter().rev().find(|(at, _)| *at <= kept).map(|(_, one)| one.as_ref());
         for (index, next) in &found {
             let apart = before.filter(|before| !before.members.is_empty() && !meet(before, next));
             ensure!(
@@ -106,10 +106,9 @@ impl Check for JointPhase {
         if matches!(fact, Fact::Stepped { .. }) {
             self.appended.clear();
         }
-        let Some((id, found)) = configurations(fact) else { return Ok(()) };
+        let Some((id, kept, found)) = configurations(fact) else { return Ok(()) };
         let Some(node) = book.observed.node(id) else { return Ok(()) };
-        let first = found.first().map_or(0, |(index, _)| *index);
-        let before = node.configurations.iter().rev().find(|(at, _)| *at < first);
+        let before = node.configurations.iter().rev().find(|(at, _)| *at <= kept);
         let mut before = before.map(|(at, one)| (*at, one.as_ref().clone()));
         for (index, next) in found {
             let follows = before.replace((index, next.clone()));

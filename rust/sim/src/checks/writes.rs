@@ -122,6 +122,8 @@ impl Check for RefusedNeverApplied {
         match fact {
             _ if !self.registers => {}
             Fact::Invoked(operation) => self.invoked(operation),
+            // A node repeats what belongs to a session by itself: one that is not known any more says nothing of its first attempt.
+            Fact::Returned { outcome: Outcome::Refused(why), .. } if why.contains("session is not known") => {}
             Fact::Returned { id, outcome: Outcome::Refused(why) } => {
                 let value = book.call(*id).and_then(|call| written(&call.request));
                 let Some(fate) = value.and_then(|(value, _)| self.values.at(value)) else { return Ok(()) };

@@ -31,7 +31,7 @@ pub const TABLE: &[Planted] = &[
         check: "no-wedged-waiter",
         fault: "41-never-given-up",
         rule: "a read that has expired waits on, and nobody gives it up",
-        world: "--profile all",
+        world: "--profile network",
     },
     Planted {
         check: "term-monotonic",
