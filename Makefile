@@ -10,6 +10,7 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 LOCKSTEP_ARGS ?=
+SIM_ARGS ?= --minutes 8 --profile mixed
 MUTANTS_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -94,6 +95,16 @@ browser: ## See to it that there is a Chromium: the tests look at the simulator'
 .PHONY: lockstep
 lockstep: $(STAMPS)/wheel ## Both cores and drivers on the same inputs, compared step by step; LOCKSTEP_ARGS="--minutes 4 --seed 7 --jobs 2"
 	$(PYTHON_RUN) tests/protocol/lockstep/run.py $(LOCKSTEP_ARGS)
+
+.PHONY: sim
+sim: ## Simulated clusters under faults, every promise checked; SIM_ARGS="--seeds 1000 --minutes 5 --profile disks --seed 7"
+	cargo run --release --locked --quiet -p d-engine-sim --bin d-engine-sim -- $(SIM_ARGS)
+
+.PHONY: full-sim
+full-sim: ## The full count of seeds; the report goes to build/full-sim.txt
+	@mkdir -p build
+	cargo run --release --locked --quiet -p d-engine-sim --bin d-engine-sim -- \
+		--seeds 130000 --minutes 60 --profile mixed --jobs 2 --report build/full-sim.txt
 
 .PHONY: check
 check: lint ## For every edit, under 5 minutes: all lints, and the tests that are quick

@@ -100,7 +100,7 @@ fn an_image_shares_nothing_that_is_written_afterwards() {
 }
 
 #[test]
-fn a_torn_sector_has_one_versions_beginning_and_anothers_end() {
+fn a_torn_sector_has_the_beginning_of_one_version_and_the_end_of_another() {
     let mut torn = 0;
     for seed in 0..300 {
         let (files, file) = numbered();
