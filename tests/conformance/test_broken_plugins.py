@@ -6,14 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from d_engine.testing.conformance import ConformanceError, StateMachineConformance, StorageConformance, run
+from d_engine.testing.conformance import (
+    ConformanceError,
+    StateMachineConformance,
+    StorageConformance,
+    TransportConformance,
+    run,
+)
 from d_engine.testing.conformance._case import cases
-from support.broken import machine_model, storage_model
+from support.broken import machine_model, storage_model, transport_model
 
 MEMORY = Path("/dev/shm")
 SUITES = {
     StorageConformance: storage_model.STORAGES.load("logs", "engines", "snapshots"),
     StateMachineConformance: machine_model.MACHINES.load("machines"),
+    TransportConformance: transport_model.TRANSPORTS.load("transports"),
 }
 ALL = [broken for registry in SUITES.values() for broken in registry]
 
@@ -42,7 +49,9 @@ def test_every_case_has_a_broken_plugin(suite):
     assert set(named) - set(cases(suite)) == set()
 
 
-@pytest.mark.parametrize(("suite", "least"), [(StorageConformance, 60), (StateMachineConformance, 25)])
+@pytest.mark.parametrize(
+    ("suite", "least"), [(StorageConformance, 60), (StateMachineConformance, 25), (TransportConformance, 15)]
+)
 def test_there_are_as_many_cases_as_promised(suite, least):
     assert len(cases(suite)) >= least
 
@@ -56,8 +65,8 @@ def test_every_case_states_its_promise(suite):
 
 @pytest.mark.parametrize(
     "suites",
-    [storage_model.IN_ORDER, machine_model.IN_ORDER],
-    ids=["storage", "state machines"],
+    [storage_model.IN_ORDER, machine_model.IN_ORDER, transport_model.IN_ORDER],
+    ids=["storage", "state machines", "transport"],
 )
 def test_the_models_that_the_broken_ones_are_made_of_are_in_order(suites, place):
     """Together they pass every case: none is left out because no model has what it is about."""

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .conformance import ConformanceError, StateMachineConformance, StorageConformance
+    from .conformance import ConformanceError, StateMachineConformance, StorageConformance, TransportConformance
     from .errors import SimulationError
     from .linearizability import (
         UNKNOWN,
@@ -29,12 +29,13 @@ __all__ = [
     "SimulationError",
     "StateMachineConformance",
     "StorageConformance",
+    "TransportConformance",
     "check_linearizable",
 ]
 
 # Loaded when they are first asked for: the pytest plugin lies here, and every test run of every project imports it.
 _HOMES = {
-    "conformance": "ConformanceError StateMachineConformance StorageConformance",
+    "conformance": "ConformanceError StateMachineConformance StorageConformance TransportConformance",
     "errors": "SimulationError",
     "linearizability": "UNKNOWN History Linearizability Operation PendingCall SequentialModel check_linearizable",
 }

@@ -9,5 +9,6 @@ from __future__ import annotations
 from ._case import ConformanceError, Report, run
 from .machine import StateMachineConformance
 from .storage import StorageConformance
+from .transport import TransportConformance
 
-__all__ = ["ConformanceError", "Report", "StateMachineConformance", "StorageConformance", "run"]
+__all__ = ["ConformanceError", "Report", "StateMachineConformance", "StorageConformance", "TransportConformance", "run"]
