@@ -149,7 +149,7 @@ def suite_of(machine):
     return Suite
 
 
-MACHINES = Registry(suite_of)
+MACHINES = Registry("machine", suite_of)
 fails = MACHINES.fails
 
 IN_ORDER = [suite_of(Frozen), suite_of(Durable)]

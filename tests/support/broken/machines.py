@@ -320,7 +320,7 @@ class EmptyIsNone(Durable):
 
 
 @fails("the_position_is_that_of_the_batch")
-class TheLastEntrysPosition(Durable):
+class PositionOfTheLastEntry(Durable):
     def position_of(self, batch):
         return (batch.entries[-1].index if len(batch.entries) else batch.last_index, batch.sidecar)
 

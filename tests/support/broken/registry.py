@@ -27,8 +27,8 @@ class Broken:
 class Registry:
     """All broken plugins of one suite."""
 
-    def __init__(self, suite_of):
-        self._suite_of = suite_of
+    def __init__(self, kind, suite_of):
+        self._kind, self._suite_of = kind, suite_of
         self.all = []
 
     def load(self, *modules):
@@ -43,7 +43,12 @@ class Registry:
         def register(plugin):
             name = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in plugin.__name__).strip()
             self.all.append(
-                Broken(name, self._suite_of(plugin), f"test_{case}", frozenset(f"test_{one}" for one in also))
+                Broken(
+                    f"{self._kind}: {name}",
+                    self._suite_of(plugin),
+                    f"test_{case}",
+                    frozenset(f"test_{one}" for one in also),
+                )
             )
             return plugin
 

@@ -244,7 +244,7 @@ def suite_of(plugin):
     return OverModel
 
 
-STORAGES = Registry(suite_of)
+STORAGES = Registry("storage", suite_of)
 fails = STORAGES.fails
 
 IN_ORDER = [suite_of(Model)]

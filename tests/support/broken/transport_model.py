@@ -98,7 +98,7 @@ def suite_of(transport):
     return Suite
 
 
-TRANSPORTS = Registry(suite_of)
+TRANSPORTS = Registry("transport", suite_of)
 fails = TRANSPORTS.fails
 IN_ORDER = [suite_of(Model)]
 """What is in order, for comparison."""
