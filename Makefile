@@ -104,7 +104,7 @@ sim: ## Simulated clusters under faults, every promise checked; SIM_ARGS="--seed
 full-sim: ## The full count of seeds; the report goes to build/full-sim.txt
 	@mkdir -p build
 	cargo run --release --locked --quiet -p d-engine-sim --bin d-engine-sim -- \
-		--seeds 130000 --minutes 60 --profile mixed --jobs 2 --report build/full-sim.txt
+		--seeds 102000 --minutes 60 --profile mixed --faults-for 36000000 --jobs 2 --report build/full-sim.txt
 
 .PHONY: check
 check: lint ## For every edit, under 5 minutes: all lints, and the tests that are quick

@@ -79,7 +79,9 @@ impl Plan {
         let seed = self.options.seed.wrapping_add(number);
         let count = self.profiles.len() as u64;
         let profile = number.checked_rem(count).and_then(|at| self.profiles.get(usize::try_from(at).ok()?));
-        profile.map_or_else(|| self.options.with_seed(seed), |&profile| Options::of(profile, seed))
+        let Some(&profile) = profile else { return self.options.with_seed(seed) };
+        let Options { faults_for, heal_within, .. } = self.options;
+        Options { faults_for, heal_within, ..Options::of(profile, seed) }
     }
 
     /// Runs everything; `progress` hears of each seed. Ends after the first few failures.

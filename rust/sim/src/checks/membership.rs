@@ -36,8 +36,11 @@ fn meet(one: &Configuration, other: &Configuration) -> bool {
     ours.iter().filter(filled).any(|one| theirs.iter().filter(filled).any(|other| always_meet(one, other)))
 }
 
-/// Configurations among a unit's entries, and where what it leaves of the log ends.
-fn configurations(fact: &Fact<'_>) -> Option<(NodeId, Index, Vec<(Index, Configuration)>)> {
+/// A node, where what a unit leaves of its log ends, and the configurations that follow there.
+type Stored = (NodeId, Index, Vec<(Index, Configuration)>);
+
+/// Configurations among a unit's entries.
+fn configurations(fact: &Fact<'_>) -> Option<Stored> {
     let Fact::Persist { node, persist } = fact else { return None };
     let memberships = persist.entries.iter().filter(|entry| entry.kind() == EntryKind::Configuration);
     let found: Vec<_> =
