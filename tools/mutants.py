@@ -23,7 +23,11 @@ from support.mutants import PACKAGE, Mutant, mutants  # noqa: E402
 
 CRATES = {"core": "d-engine-raft", "wal": "d-engine-wal", "node": "d-engine-node"}
 # The test programs that look at the rules of the table; building all would take minutes.
-PROGRAMS = {"core": ["raft"], "wal": ["log", "failures", "damage"], "node": ["driver"]}
+PROGRAMS = {
+    "core": ["raft"],
+    "wal": ["log", "failures", "damage", "power_cut", "threads"],
+    "node": ["driver", "driver_members", "driver_policy", "driver_sessions", "sessions", "apply", "transfer"],
+}
 LIMIT = 120.0  # seconds after which a run is taken for a hang, which is a way to be found
 
 

@@ -107,7 +107,9 @@ pub fn recover(
                 head.last, log.purged
             )));
         }
-        Some(head) if term_at(&log, head.last.index) != Some(head.last.term) => reset(&mut log, store, head)?,
+        Some(head) if term_at(&log, head.last.index) != Some(head.last.term) && !mutants::on("28-never-reset") => {
+            reset(&mut log, store, head)?;
+        }
         _ => {}
     }
     let base = snapshot.as_ref().map_or_else(|| (0, hello.initial.clone()), |head| head.configuration.clone());

@@ -13,8 +13,8 @@ use d_engine_node::recover::recover;
 use d_engine_node::storage::{DirectorySnapshots, LogBatch, LogTask, WalLog};
 use d_engine_node::{Hello, LogStore, PROTOCOL_VERSION, SnapshotStore, StateMachine, StorageError};
 use d_engine_raft::{Configuration, Draft, Entry, EntryKind, Incarnation, LogId, Persist, SplitMix64};
-use d_engine_wal::Options;
 use d_engine_wal::mem::MemFiles;
+use d_engine_wal::{Files, Options};
 
 fn hello() -> Hello {
     Hello {
@@ -34,8 +34,12 @@ fn options() -> Options {
 }
 
 fn command(index: u64) -> Entry {
+    command_of(index, 1)
+}
+
+fn command_of(index: u64, term: u64) -> Entry {
     let mut out = Vec::new();
-    Draft::command(&index.to_le_bytes()).stamp(index, 1, index, &mut out);
+    Draft::command(&index.to_le_bytes()).stamp(index, term, index, &mut out);
     out.remove(0)
 }
 
@@ -46,6 +50,7 @@ struct Life {
     machine: Tape,
     state: AppliedState<Vec<u64>>,
     last: u64,
+    term: u64,
 }
 
 impl Life {
@@ -61,7 +66,7 @@ impl Life {
             Err(trouble) => panic!("{trouble}"),
         }
         let last = recovered.log.last;
-        let mut life = Self { log, snapshots, machine, state, last };
+        let mut life = Self { log, snapshots, machine, state, last, term: 1 };
         while life.state.last().index < last {
             let (lo, hi) = (life.state.last().index + 1, last + 1);
             let entries = life.log.read(lo, hi, 1000)?.unwrap_or_else(|| panic!("purged beyond the snapshot"));
@@ -71,7 +76,8 @@ impl Life {
     }
 
     fn write(&mut self, count: u64) -> Result<(), StorageError> {
-        let entries: Vec<Entry> = (self.last + 1..=self.last + count).map(command).collect();
+        let entries: Vec<Entry> =
+            (self.last + 1..=self.last + count).map(|index| command_of(index, self.term)).collect();
         let mut tasks =
             VecDeque::from([LogTask::Persist(Persist { entries: entries.clone().into(), ..Persist::default() })]);
         let batch = LogBatch::collect(&mut tasks, 1 << 20);
@@ -89,7 +95,7 @@ impl Life {
         };
         let making = self.state.snapshot(&mut self.machine, &self.snapshots, &hello()).map_err(storage)?;
         let head = making.unwrap().finish(&self.snapshots).map_err(storage)?;
-        self.log.purge(LogId::new(head.last.index.saturating_sub(3), 1))?;
+        self.log.purge(LogId::new(head.last.index.saturating_sub(3), self.term))?;
         self.snapshots.retain(1)
     }
 }
@@ -146,6 +152,35 @@ fn a_rotten_snapshot_is_refused_by_name() {
         }
     }
     assert!(refused > 30, "{refused}");
+}
+
+/// A crash came between the snapshot's commit and the log's reset: the entries that the snapshot covers were never here, or others
+/// stood in their places.
+#[test]
+fn a_log_that_does_not_hold_the_snapshots_end_is_reset_to_it() {
+    let source = MemFiles::new(1);
+    let mut life = Life::begin(&source).unwrap();
+    life.term = 2;
+    life.write(9).unwrap();
+    life.snapshot().unwrap();
+    let (files, whole) = (source.directory("snapshots"), life.machine.entries.clone());
+    for behind in [3, 9, 12] {
+        let disk = MemFiles::new(2);
+        let mut old = Life::begin(&disk).unwrap();
+        old.write(behind).unwrap();
+        drop(old);
+        for name in files.list().unwrap() {
+            disk.directory("snapshots").put(&name, &files.contents(&name).unwrap());
+        }
+        for _ in 0..2 {
+            let life = Life::begin(&disk).unwrap();
+            assert_eq!((life.last, life.state.last()), (9, LogId::new(9, 2)), "{behind} entries");
+            assert_eq!(life.log.wal().purged(), LogId::new(9, 2));
+            assert!(life.machine.entries == whole);
+            drop(life);
+            disk.power_cut(3);
+        }
+    }
 }
 
 fn wanted(range: std::ops::Range<usize>, id: u64, piece: Piece<&'static str>) -> (Slot, Option<&'static str>) {

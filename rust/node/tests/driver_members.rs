@@ -195,6 +195,8 @@ fn a_removed_node_takes_nothing_new() {
 fn closing_ends_what_waits() {
     let mut world = World::new(Some(1));
     asked(&mut world, vec![changing(1, 5, 3)]);
+    world.read("r", 5_000);
+    world.flush();
     world.transfer("b", None, 5_000);
     world.handle(DriverInput::Close { handover: true, drain_until: world.now + 100 });
     world.change("c", 5_000);
@@ -203,6 +205,6 @@ fn closing_ends_what_waits() {
     world.flush();
     assert_eq!(
         world.said(),
-        ["change c: Err(Closed)", "change a: Err(Unknown(Closed))", "transfer b: Err(Closed)", "closed"]
+        ["change c: Err(Closed)", "r: Closed", "change a: Err(Unknown(Closed))", "transfer b: Err(Closed)", "closed"]
     );
 }

@@ -1,6 +1,6 @@
 //! Merging what the core wants stored into one change of the log.
 
-use d_engine_raft::{Entry, HardState, Index, LogId, Persist};
+use d_engine_raft::{Entry, HardState, Index, LogId, Persist, mutants};
 
 use crate::error::WalError;
 
@@ -39,8 +39,8 @@ impl<'a> Change<'a> {
                 && from <= end
             {
                 match change.entries.first().map(|entry| entry.index()) {
-                    Some(first) if from > first => {
-                        change.entries.truncate(usize::try_from(from - first).unwrap_or(usize::MAX));
+                    Some(first) if from > first || mutants::on("33-merged-away") => {
+                        change.entries.truncate(usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX));
                     }
                     _ => {
                         change.entries.clear();

@@ -209,6 +209,11 @@ impl<F: Files> Drop for Wal<F> {
     }
 }
 
+/// What a batch says that brings no term and vote: those of before.
+fn kept(before: HardState) -> HardState {
+    if mutants::on("01-forgotten") { HardState::default() } else { before }
+}
+
 impl<F: Files> Shared<F> {
     fn state(&self) -> RwLockReadGuard<'_, LogState<F::File>> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
@@ -275,7 +280,7 @@ impl<F: Files> Shared<F> {
         let state = self.state();
         let mut head = Head {
             salt: self.salt,
-            hard_state: change.hard_state.unwrap_or(state.hard_state),
+            hard_state: change.hard_state.unwrap_or_else(|| kept(state.hard_state)),
             purged: state.purged,
             previous: state.last,
             cluster_id: self.options.cluster_id,
@@ -313,7 +318,9 @@ impl<F: Files> Shared<F> {
         head.epoch = segment.epoch;
         head.offset = position;
         head.sequence = writer.sequence + 1;
-        head.synced_through = self.durable.load(Ordering::Acquire);
+        if !mutants::on("36-nothing-vouched") {
+            head.synced_through = self.durable.load(Ordering::Acquire);
+        }
         let mut crc = RecordsCrc::new(head.epoch, head.salt);
         for entry in entries {
             crc.add(entry.record());
@@ -401,6 +408,11 @@ impl<F: Files> Shared<F> {
             segment.file.sync().map_err(|error| self.poison(failed(error)))?;
         }
         drop(segments);
+        let target = if mutants::on("34-beyond-the-sync") {
+            self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).written
+        } else {
+            target
+        };
         self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).segments.retain(|&(_, newest)| newest > target);
         self.durable.store(target, Ordering::Release);
         drop(turn);

@@ -8,6 +8,8 @@ use std::io::IoSlice;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use d_engine_raft::mutants;
+
 use crate::error::WalError;
 use crate::files::{File, Files, write_full};
 use crate::scan::segment_name;
@@ -253,7 +255,9 @@ pub(crate) fn make_segment<F: Files>(
     let name = segment_name(epoch);
     let file = files.create(&name).map_err(WalError::io("create", name.as_str()))?;
     zero(&name, &file, 0, capacity, stop)?;
-    files.sync_directory().map_err(WalError::io("sync", "the log directory"))?;
+    if !mutants::on("34-name-not-durable") {
+        files.sync_directory().map_err(WalError::io("sync", "the log directory"))?;
+    }
     Ok(Arc::new(Segment { epoch, name, file, capacity }))
 }
 

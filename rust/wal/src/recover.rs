@@ -150,7 +150,8 @@ pub(crate) fn open<F: Files>(files: &F, options: &Options) -> Result<Opened<F::F
     let segment = Arc::clone(&scan.segments[end]);
     recovered.last_time = last_time(&mut state, recovered.last)?;
     // Batches behind the end could be taken for the log's own once the gap before them is filled: leave that space alone.
-    let abandoned = end < scan.at || scan.tail.as_ref().is_some_and(|tail| tail.heads > 0);
+    let heads = scan.tail.as_ref().is_some_and(|tail| tail.heads > 0) && !mutants::on("36-behind-the-tail");
+    let abandoned = end < scan.at || heads;
     let position = if abandoned { segment.capacity } else { scan.position };
     let writer = Writer { segment, position, sequence: last.sequence, quiet: last.is_marker(), closed: false };
     Ok(Opened { state, writer, salt: last.salt, next_epoch, recovered })

@@ -170,6 +170,8 @@ def test_a_removed_node_takes_nothing_new():
 def test_closing_ends_what_waits():
     world = World(1)
     asked(world, pure.Changing(1, LogId(3, 5)))
+    world.read("r", 5_000)
+    world.flush()
     world.transfer("b", None, 5_000)
     world.handle(d.Close(handover=True, drain_until=world.now + 100))
     world.change("c", 5_000)
@@ -178,6 +180,7 @@ def test_closing_ends_what_waits():
     world.flush()
     assert world.said() == [
         "change c: closed",
+        "r: closed",
         f"change a: {d.Unknown('closed', None)}",
         "transfer b: closed",
         "closed",

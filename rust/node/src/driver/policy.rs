@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use d_engine_raft::{Index, LogId, Micros, NodeId};
+use d_engine_raft::{Index, LogId, Micros, NodeId, mutants};
 
 use super::digest::Digest;
 use super::types::{Action, Calls, DriverSettings, DriverStart, Failure};
@@ -126,7 +126,7 @@ impl<N> Policy<N> {
     }
 
     pub(super) fn taken<K: Calls<Snapshot = N>>(&mut self, last: LogId, applied: LogId, out: &mut Vec<Action<K>>) {
-        self.newest = self.newest.max(last.index);
+        self.newest = if mutants::on("27-policy-goes-back") { last.index } else { self.newest.max(last.index) };
         self.tried = self.tried.max(last.index);
         self.end(Ok(last.index), applied, out);
     }
@@ -188,13 +188,14 @@ impl<N> Policy<N> {
 
     /// Up to where the log is not needed any more, if that is further than before.
     pub(super) fn purge(&mut self, now: Micros, matched: impl Fn(NodeId) -> Option<Index>) -> Option<Index> {
-        let wish = self.newest.saturating_sub(self.trailing);
+        let covered = if mutants::on("29-purged-early") { self.tried } else { self.newest };
+        let wish = covered.saturating_sub(self.trailing);
         let (bytes, bound, grace) = (self.bytes, self.pin_bytes, self.pin_grace);
         self.pins.retain(|&node, pin| {
             let within = bytes - pin.begun_at <= bound;
             let needed =
                 pin.delivered.is_none_or(|at| now < at + grace && matched(node).is_some_and(|matched| matched < wish));
-            within && needed
+            within && needed && !mutants::on("30-purged-under-a-transfer")
         });
         let upto = self.pins.values().map(|pin| pin.index).fold(wish, Index::min);
         if upto <= self.purged {

@@ -79,7 +79,9 @@ fn in_session(draft: &Draft) -> bool {
 /// What was in doubt before is not certain again by a later refusal.
 fn doubtful(doubt: Option<Unknown>, failure: Failure) -> Failure {
     match (doubt, failure) {
-        (Some(why), failure) if failure != Failure::ApplyStopped => Failure::Unknown(why),
+        (Some(why), failure) if failure != Failure::ApplyStopped && !mutants::on("38-doubt-forgotten") => {
+            Failure::Unknown(why)
+        }
         (_, failure) => failure,
     }
 }
@@ -343,7 +345,8 @@ impl<P> Proposals<P> {
             let start = usize::try_from(index - first).unwrap_or(usize::MAX);
             let start = if mutants::on("41-a-neighbours-result") { start.saturating_sub(1) } else { start };
             let stop = usize::try_from(placed.end.min(last + 1) - first).unwrap_or(usize::MAX);
-            let ours = entries[start..stop].iter().take_while(|entry| entry.term() == term).count();
+            let same = |entry: &&Entry| entry.term() == term || mutants::on("37-result-of-another");
+            let ours = entries[start..stop].iter().take_while(same).count();
             let (id, deadline, range) = (placed.id, placed.deadline, start..start + ours);
             if start + ours < stop {
                 let doubt = (ours > 0).then_some(Unknown::Applied(LogId::new(index, term)));
@@ -381,7 +384,9 @@ impl<P> Proposals<P> {
                 continue;
             }
             let Placed { id, begun, waiter, .. } = placed;
-            out.push(Action::FailProposal { id: begun.then_some(id), waiter, failure });
+            if !mutants::on("41-covered-forgotten") {
+                out.push(Action::FailProposal { id: begun.then_some(id), waiter, failure });
+            }
         }
         // The snapshot's sessions know them.
         for (draft, Placed { waiter, deadline, .. }) in again.into_iter().rev() {

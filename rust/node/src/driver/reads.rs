@@ -108,7 +108,7 @@ impl<R> Reads<R> {
         out: &mut Vec<Action<K>>,
     ) {
         let Some(round) = self.rounds.remove(&id) else { return };
-        if index <= handed || stopped {
+        if index <= handed || stopped || mutants::on("12-before-its-index") {
             out.extend(round.readers.into_iter().map(|reader| Action::Query { waiter: reader.waiter, index }));
         } else {
             self.ready.entry(index).or_default().extend(round.readers);

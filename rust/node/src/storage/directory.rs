@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use d_engine_raft::LogId;
+use d_engine_raft::{LogId, mutants};
 use d_engine_wal::{DiskFiles, File, Files, read_full, write_full};
 
 use crate::error::StorageError;
@@ -197,9 +197,11 @@ impl<F: Files> SnapshotWriter for Writer<F> {
         let Self { place, file, name } = *self;
         // A partial one may have been longer than what is known of it.
         file.set_len(meta.size).map_err(place.failed("writing", &name))?;
-        file.sync().map_err(place.failed("syncing", &name))?;
+        if !mutants::on("29-snapshot-not-synced") {
+            file.sync().map_err(place.failed("syncing", &name))?;
+        }
         place.files.rename(&name, &committed_name(meta.last)).map_err(place.failed("renaming", &name))?;
-        place.sync()
+        if mutants::on("29-snapshot-name") { Ok(()) } else { place.sync() }
     }
 
     fn abort(self: Box<Self>) -> Result<(), StorageError> {
