@@ -22,7 +22,7 @@ from typing import Any, Generic, Literal, TypedDict, final, overload, type_check
 
 from typing_extensions import Buffer, TypeVar
 
-from ._core_hooks import MachineHooks, RawMember, RawPeer, StorageHooks, TransportHooks
+from ._core_hooks import Identity, MachineHooks, RawMember, RawPeer, StorageHooks, TransportHooks
 from ._cores import NativeCore, NativeDriver, change, committed_index, vote_result
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "LocalTransport",
     "NativeCore",
     "NativeDriver",
+    "NativeStorage",
     "Node",
     "Receive",
     "__version__",
@@ -424,6 +425,23 @@ def log_verify(directory: str) -> LogReport:
     """The same, but checks every payload's checksum."""
 
 # --- testing -----------------------------------------------------------------------------------------------------------------------------------
+
+@final
+class NativeStorage:
+    """The native log in a directory with the calls of a Python storage, one by one, in plain tuples: for the conformance suite.
+
+    Records have to be whole ones, as a node makes them. Raises what a node would raise.
+    """
+
+    def __new__(cls, directory: str) -> NativeStorage: ...
+    def open(self, identity: Identity) -> Identity: ...
+    def close(self) -> None: ...
+    def bounds(self) -> tuple[int, int, int, int]: ...
+    def read(self, start: int, stop: int, max_bytes: int) -> list[tuple[int, int, bytes]]: ...
+    def append(self, records: Sequence[tuple[int, int, bytes]], truncate_from: int | None) -> None: ...
+    def purge(self, index: int, term: int) -> None: ...
+    def load(self) -> tuple[int, int | None] | None: ...
+    def save(self, term: int, vote: int | None) -> None: ...
 
 def linear_check(
     model: str

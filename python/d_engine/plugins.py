@@ -309,7 +309,7 @@ class LogStore(Protocol):
         """Drops everything up to that position and keeps (index, term) as `purged`.
 
         Where `upto` is beyond the last record, or the record there has another term, the log is reset to it: empty, and
-        `purged` and `last` are `upto`.
+        `purged` and `last` are `upto`. A position at or before `purged` is purged already, and changes nothing.
         """
         ...
 
@@ -379,7 +379,7 @@ class SnapshotStore(Protocol):
     def create(self, meta: SnapshotMeta) -> SnapshotWriter:
         """Begins one: made here (no digest; what was begun before and not committed is dropped), or received.
 
-        A received one goes on where a partial one of the same index, term and digest ended.
+        A received one goes on where a partial one of the same index, term and digest ended; it may be written again from 0.
         """
         ...
 

@@ -61,7 +61,7 @@ mod _core {
     #[pymodule_export]
     use crate::receive::Receive;
     #[pymodule_export]
-    use crate::testing::linear_check;
+    use crate::testing::{NativeStorage, linear_check};
 
     /// What this build has: for `doctor`.
     #[pyfunction]

@@ -157,7 +157,7 @@ impl StorageOwner for Owner {
 }
 
 /// `_Identity` of the stub.
-fn identity_to_python<'py>(py: Python<'py>, identity: &Identity) -> PyResult<Bound<'py, PyDict>> {
+pub fn identity_to_python<'py>(py: Python<'py>, identity: &Identity) -> PyResult<Bound<'py, PyDict>> {
     let fields = PyDict::new(py);
     fields.set_item("node_id", identity.node)?;
     fields.set_item("cluster", &identity.cluster)?;
@@ -169,7 +169,8 @@ fn identity_to_python<'py>(py: Python<'py>, identity: &Identity) -> PyResult<Bou
     Ok(fields)
 }
 
-fn identity_from_python(fields: &Bound<'_, PyDict>) -> PyResult<Identity> {
+/// The other way.
+pub fn identity_from_python(fields: &Bound<'_, PyDict>) -> PyResult<Identity> {
     let field = |name: &'static str| fields.get_item(name)?.ok_or_else(|| PyKeyError::new_err(name));
     let bytes = |name: &'static str| convert::buffer(&field(name)?);
     let initial = Configuration::decode(bytes("members")?.as_bytes())

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from d_engine.plugins import Identity, LogBounds, LogId, LogStore, MetaStore, Record, SnapshotMeta, SnapshotStore
+from d_engine.pure.configuration import Configuration, Member
+from d_engine.pure.configuration import encode as encode_members
 from d_engine.pure.entry import Entry, encode
 
 from ._case import equal, fail, shown, skip
@@ -23,7 +25,8 @@ __all__ = ["EVERYTHING", "IDENTITY", "Bench", "StorageFace", "on_thread", "recor
 
 _T = TypeVar("_T")
 
-IDENTITY = Identity(1, "conformance", bytes(range(16)), 0, 0, bytes(range(100, 116)), b"\x00members\xff")
+MEMBERS = encode_members(Configuration((Member(1, "zürich:1"), Member(2, "local:2"))))
+IDENTITY = Identity(1, "conformance", bytes(range(16)), 0, 0, bytes(range(100, 116)), MEMBERS)
 EVERYTHING = 10**9
 """More bytes than any case reads."""
 
