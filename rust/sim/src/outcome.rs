@@ -35,7 +35,7 @@ pub struct Summary {
     pub applied: u64,
     /// Times that each fault struck.
     pub faults: BTreeMap<Fault, u64>,
-    /// Times that a log was opened on what a power cut had left.
+    /// Times that a log was opened on what a power cut had left, or could have left.
     pub crash_images: u64,
     /// Times that a log was opened.
     pub logs_opened: u64,

@@ -103,7 +103,7 @@ fn tell(report: &Report, jobs: usize) -> String {
     line("applied entries, all nodes", figure(total.applied));
     line("elections", figure(total.elections));
     line("logs opened", figure(total.logs_opened));
-    line("of them on what a power cut had left", figure(total.crash_images));
+    line("images of power cuts opened", figure(total.crash_images));
     line("snapshots made", figure(total.snapshots.0));
     line("snapshots received", figure(total.snapshots.1));
     line("longest healing, seconds", ratio(total.healed_after, 1_000_000));

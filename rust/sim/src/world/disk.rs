@@ -7,13 +7,15 @@ use d_engine_node::storage::{DirectorySnapshots, WalLog};
 use d_engine_node::{Loaded, LogStore, SnapshotStore, StorageError};
 use d_engine_raft::{HardState, LogId};
 use d_engine_wal::mem::MemFiles;
-use d_engine_wal::{Options, SegmentReport, inspect_files};
+use d_engine_wal::{Options, SegmentReport, Wal, WalError, inspect_files};
 
 use crate::fact::{Fault, Platter};
 
 /// Small segments, so that a log has several.
 const SEGMENT_BYTES: u64 = 64 << 10;
 const PAGE: usize = 4096;
+/// Looked at when the power goes, beside the one that the node then finds.
+pub const IMAGES: u64 = 2;
 
 /// What stands on a platter: term and vote, and the last entry; `None`: the log would be refused.
 type Found = Option<(HardState, LogId)>;
@@ -39,9 +41,31 @@ impl Disk {
         self.files.directory("log")
     }
 
+    /// Other things that a power cut at this moment could leave: each opens, with every batch that is on the platter and maybe
+    /// more. A log that is damaged already is no measure. Answers how many were looked at.
+    pub fn images(&self, cluster_id: u128, seed: u64) -> Result<u64, String> {
+        let (log, said) = (self.log(), |error: WalError| error.to_string());
+        let Ok(durable) = inspect_files(&log.platter()) else { return Ok(0) };
+        if durable.damage.is_some() {
+            return Ok(0);
+        }
+        for image in 1..=IMAGES {
+            let image = log.crash_image(seed ^ image);
+            let found = inspect_files(&image).map_err(said)?;
+            let (batch, least) = (found.sequence, durable.sequence);
+            if batch < least || found.hard_state.term < durable.hard_state.term {
+                return Err(format!("a power cut may leave batch {batch} as the last one, and {least} is durable"));
+            }
+            let (_, opened) = Wal::open(image, options(cluster_id, 0)).map_err(said)?;
+            if (opened.last, opened.hard_state) != (found.last, found.hard_state) {
+                return Err(format!("a start makes {} of a log that ends at {}", opened.last, found.last));
+            }
+        }
+        Ok(IMAGES)
+    }
+
     pub fn open(&mut self, cluster_id: u128, salt: u64) -> Result<(Arc<dyn LogStore>, Loaded), StorageError> {
-        let options = Options { segment_bytes: SEGMENT_BYTES, cluster_id, group: 0, salt, background: false };
-        let (log, loaded) = WalLog::open(self.log(), options)?;
+        let (log, loaded) = WalLog::open(self.log(), options(cluster_id, salt))?;
         self.cut = false;
         Ok((Arc::new(log), loaded))
     }
@@ -104,6 +128,10 @@ impl Disk {
         self.found.set(Some((version, found)));
         found
     }
+}
+
+const fn options(cluster_id: u128, salt: u64) -> Options {
+    Options { segment_bytes: SEGMENT_BYTES, cluster_id, group: 0, salt, background: false }
 }
 
 impl std::fmt::Debug for Disk {

@@ -198,6 +198,10 @@ impl World {
         let seed = self.streams.damage.number();
         let shown = self.streams.clocks.below(1 << 32);
         let Some(host) = self.hosts.get_mut(&node) else { return };
+        match host.disk.images(self.cluster_id, seed) {
+            Ok(images) => tell.tally.summary.crash_images += images,
+            Err(why) => tell.broken("crash-image", format!("the log of node {node}: {why}")),
+        }
         host.disk.power_cut(seed);
         // A monotonic clock begins anew with its machine.
         host.clock = Clock::new(self.now, shown, host.drift);
