@@ -26,6 +26,8 @@ pub struct Disk {
     pub cut: bool,
     /// It was given a reason to fail.
     pub troubled: bool,
+    /// The log was damaged where it says that batches up to this one were durable: it is refused, or still holds them.
+    damaged: Option<u64>,
     /// What the platters hold, at that version of them.
     found: Cell<Option<(u64, Found)>>,
 }
@@ -34,7 +36,7 @@ impl Disk {
     pub fn new(seed: u64) -> Self {
         let files = MemFiles::new(seed);
         files.tear_sectors(seed & 1 == 1);
-        Self { files, cut: false, troubled: false, found: Cell::new(None) }
+        Self { files, cut: false, troubled: false, damaged: None, found: Cell::new(None) }
     }
 
     fn log(&self) -> MemFiles {
@@ -74,6 +76,13 @@ impl Disk {
         Arc::new(DirectorySnapshots::over(self.files.directory("snapshots"), "snapshots"))
     }
 
+    /// To be asked after `open`: damage that was planted has made the log shorter, and nobody refused it.
+    pub fn shortened(&mut self) -> Option<String> {
+        let least = self.damaged.take()?;
+        let end = inspect_files(&self.log()).map_or(0, |found| found.sequence);
+        (end < least).then(|| format!("it ends at batch {end}, and said of {least} that it was durable"))
+    }
+
     pub fn power_cut(&mut self, seed: u64) {
         self.files.power_cut(seed);
         self.cut = true;
@@ -97,6 +106,7 @@ impl Disk {
             return false;
         };
         let offset = (dice >> 10) % segment.used;
+        self.damaged = self.damaged.max(Some(report.synced_through));
         if fault == Fault::BitRot {
             return log.flip(&segment.name, offset, 1 << (dice >> 40 & 7));
         }

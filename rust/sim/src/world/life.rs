@@ -113,6 +113,9 @@ impl World {
         tell.tally.summary.logs_opened += 1;
         tell.tally.summary.crash_images += u64::from(host.disk.cut);
         let (log, loaded) = host.disk.open(hello.cluster_id, salt)?;
+        if let Some(why) = host.disk.shortened() {
+            tell.broken("silently-shortened", format!("the log of node {node}: {why}"));
+        }
         let snapshots = host.disk.snapshots();
         let recovered = recover(&hello, loaded, log.as_ref(), snapshots.as_ref())?;
         let mut machine = Hosted::new(self.machines.make(node));
