@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from array import array
+from collections import deque
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from d_engine import (
     DEngineError,
     FileStorage,
     NotAcceptedError,
+    OverloadedError,
     Peer,
     Raft,
     ResultLostError,
@@ -298,25 +300,30 @@ class Node:
         threading.Thread(target=run, daemon=True).start()
 
     def flood(self, request, answer) -> None:
-        """Single submits from two threads with so many in flight, for some seconds; how many were acknowledged."""
+        """Single submits from two threads with so many in flight, for some seconds; how many were acknowledged. What a node that has too much to
+        do refuses is not counted."""
         each = request["in_flight"] // 2
         stop = time.monotonic() + request["seconds"]
         counts: list[int] = []
 
-        def run(first: int) -> None:
-            futures: list[Future[int]] = []
-            number = first
-            taken = 0
-            while time.monotonic() < stop:
-                futures.append(self.raft.submit(b"%d:%b" % (number, PADDING)))
-                number += 2
-                if len(futures) - taken >= each:
-                    futures[taken].result(30)
-                    taken += 1
-            for future in futures[taken:]:
+        def acknowledged(future: Future[int]) -> bool:
+            try:
                 future.result(30)
+            except OverloadedError:
+                return False
+            return True
+
+        def run(first: int) -> None:
+            waiting: deque[Future[int]] = deque()
+            number, count = first, 0
+            while time.monotonic() < stop:
+                waiting.append(self.raft.submit(b"%d:%b" % (number, PADDING)))
+                number += 2
+                if len(waiting) >= each:
+                    count += acknowledged(waiting.popleft())
+            count += sum(map(acknowledged, waiting))
             with self._lock:
-                counts.append(len(futures))
+                counts.append(count)
                 if len(counts) == 2:
                     answer({"acknowledged": sum(counts)})
 
