@@ -12,6 +12,7 @@ mod durability;
 mod effect;
 mod entries;
 mod entry;
+mod followers;
 mod input;
 mod log;
 mod message;

@@ -2,12 +2,15 @@
 
 use crate::types::Token;
 
-use super::Core;
+use super::{Core, State};
 
 impl Core {
     pub(super) fn persisted(&mut self, token: Token) {
         if let Some(upto) = self.durability.persisted(token) {
             self.log.made_durable(upto);
+            if let State::Leader(leadership) = &mut self.state {
+                leadership.held_more = true;
+            }
         }
         self.check_stall();
         let mut released = std::mem::take(&mut self.released);

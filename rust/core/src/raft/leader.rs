@@ -1,9 +1,10 @@
 //! A leader's state and its timers: heartbeats, the check for a quorum, the commit index (sections 5.2 and 5.4.2, thesis 6.2).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::entries::Entries;
 use crate::entry::{Draft, EntryKind};
+use crate::followers::Followers;
 use crate::message::{Body, Refusal};
 use crate::mutants;
 use crate::progress::Progress;
@@ -18,7 +19,7 @@ use super::{Core, Digest, FetchFor, State};
 #[derive(Debug)]
 pub(super) struct Leadership {
     /// The other members.
-    pub followers: BTreeMap<NodeId, Progress>,
+    pub followers: Followers,
     /// The term's first entry: before it is committed, nothing is known of what is.
     pub first: Index,
     /// When this leadership began.
@@ -43,12 +44,14 @@ pub(super) struct Leadership {
     pub uncommitted_bytes: usize,
     /// Learners that are to become voters by themselves.
     pub promotable: Vec<NodeId>,
+    /// Somebody holds more, durably, or other voters count: more may be committed.
+    pub held_more: bool,
 }
 
 impl Leadership {
     /// All of it, in the order of the fields.
     pub(super) fn digest(&self, out: &mut Digest) {
-        out.list(self.followers.iter(), |out, (&id, follower)| {
+        out.list(self.followers.iter(), |out, (id, follower)| {
             out.number(id);
             follower.digest(out);
         });
@@ -90,6 +93,7 @@ impl Core {
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
             promotable: promotable(self.configurations.current()),
+            held_more: true,
         }));
         self.transfer_ended(self.id);
         self.append_first_entry();
@@ -121,6 +125,7 @@ impl Core {
         if let State::Leader(leadership) = &mut self.state
             && bytes > 0
         {
+            leadership.held_more = true;
             leadership.uncommitted.push_back((self.log.last(), bytes));
             leadership.uncommitted_bytes += bytes;
         }
@@ -186,7 +191,7 @@ impl Core {
             leadership.reads.round_starts(round, commit);
         }
         let mut heartbeats = Vec::with_capacity(leadership.followers.len());
-        for (&id, follower) in &mut leadership.followers {
+        for (id, follower) in leadership.followers.iter_mut() {
             let commit = if mutants::on("09-commit-beyond") { commit } else { commit.min(follower.matched) };
             follower.commit_told = follower.commit_told.max(commit);
             if let Some(leaving) = follower.leaving.as_mut().filter(|leaving| commit >= leaving.index) {
@@ -203,7 +208,7 @@ impl Core {
     pub(super) fn heartbeat_replied(&mut self, from: NodeId, round: u64, last: Index, apply_stopped: bool) {
         let State::Leader(leadership) = &mut self.state else { return };
         let newest = leadership.round;
-        let Some(follower) = leadership.followers.get_mut(&from) else { return };
+        let Some(follower) = leadership.followers.get_mut(from) else { return };
         if round > newest {
             return;
         }
@@ -221,7 +226,7 @@ impl Core {
             self.with_follower(from, |follower| follower.probe(follower.matched + 1));
         }
         if has_left && let State::Leader(leadership) = &mut self.state {
-            leadership.followers.remove(&from);
+            leadership.held_more |= leadership.followers.retain(|id, _| id != from);
         }
         self.confirm_rounds();
     }
@@ -231,7 +236,7 @@ impl Core {
         let me = self.id;
         let State::Leader(leadership) = &mut self.state else { return };
         let answered = |id: NodeId| {
-            if id == me { leadership.round } else { leadership.followers.get(&id).map_or(0, Progress::counted_round) }
+            if id == me { leadership.round } else { leadership.followers.get(id).map_or(0, Progress::counted_round) }
         };
         let round = committed_index(answered, self.configurations.voters(), self.configurations.outgoing());
         while let Some(&(sent, at)) = leadership.unconfirmed.front() {
@@ -251,13 +256,13 @@ impl Core {
     /// Commits what a quorum of each half holds durably, if it is of this term: earlier terms' entries only follow it
     /// (section 5.4.2, figure 8).
     pub(super) fn advance_commit(&mut self) {
-        if self.commit == self.log.last() {
+        let State::Leader(leadership) = &mut self.state else { return };
+        if !std::mem::take(&mut leadership.held_more) {
             return;
         }
-        let State::Leader(leadership) = &mut self.state else { return };
         let (me, durable) = (self.id, self.log.durable());
         let held = |id: NodeId| {
-            if id == me { durable } else { leadership.followers.get(&id).map_or(0, Progress::counted_match) }
+            if id == me { durable } else { leadership.followers.get(id).map_or(0, Progress::counted_match) }
         };
         let held = committed_index(held, self.configurations.voters(), self.configurations.outgoing());
         let index = held.min(self.log.last());
@@ -279,18 +284,16 @@ impl Core {
 
     /// Tells followers how far they may apply, where nothing else has told them.
     pub(super) fn tell_commit(&mut self, whom: impl Fn(&Progress) -> bool) {
-        let commit = self.commit;
-        let State::Leader(leadership) = &mut self.state else { return };
-        let mut notices = Vec::new();
-        for (&id, follower) in &mut leadership.followers {
-            let commit = commit.min(follower.matched);
+        let mut place = 0;
+        while let State::Leader(leadership) = &mut self.state
+            && let Some((id, follower)) = leadership.followers.at_mut(place)
+        {
+            place += 1;
+            let commit = self.commit.min(follower.matched);
             if commit > follower.commit_told && whom(follower) {
                 follower.commit_told = commit;
-                notices.push((id, Body::Heartbeat { round: 0, commit }));
+                self.send(id, Body::Heartbeat { round: 0, commit });
             }
-        }
-        for (id, notice) in notices {
-            self.send(id, notice);
         }
     }
 

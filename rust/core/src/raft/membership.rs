@@ -126,27 +126,29 @@ impl Core {
         let (index, until) = (self.configurations.index(), self.now + FAREWELL * self.settings.election_timeout.1);
         let (me, next) = (self.id, self.log.last());
         let State::Leader(leadership) = &mut self.state else { return };
-        for (&id, follower) in &mut leadership.followers {
+        for (id, follower) in leadership.followers.iter_mut() {
             if configuration.member(id).is_none() {
                 follower.leaving.get_or_insert(Leaving { index, until, told: None });
             }
         }
         for member in configuration.members.iter().filter(|member| member.id != me) {
             let fresh = || Progress::new(next, member.incarnation);
-            let follower = leadership.followers.entry(member.id).or_insert_with(fresh);
+            let follower = leadership.followers.get_or_insert(member.id, fresh);
             if follower.known != member.incarnation {
                 *follower = fresh();
             }
             follower.leaving = None;
         }
         leadership.promotable = promotable(configuration);
+        leadership.held_more = true;
     }
 
     /// Nobody is told for ever that it has left.
     pub(super) fn drop_those_who_left(&mut self) {
         let now = self.now;
         if let State::Leader(leadership) = &mut self.state {
-            leadership.followers.retain(|_, follower| follower.leaving.is_none_or(|leaving| now < leaving.until));
+            let stays = |_, follower: &Progress| follower.leaving.is_none_or(|leaving| now < leaving.until);
+            leadership.held_more |= leadership.followers.retain(stays);
         }
     }
 

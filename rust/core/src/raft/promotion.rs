@@ -64,7 +64,7 @@ impl Core {
         let (now, last, fast) = (self.now, self.log.last(), self.min_election_timeout());
         let patience = self.settings.election_timeout.1;
         let State::Leader(leadership) = &mut self.state else { return Standing::Away };
-        let Some(learner) = leadership.followers.get_mut(&id) else { return Standing::Away };
+        let Some(learner) = leadership.followers.get_mut(id) else { return Standing::Away };
         let there = learner.heard.is_some_and(|heard| heard + patience > now) && !learner.apply_stopped;
         if !there || now < learner.pause_until {
             learner.catch_up = None;

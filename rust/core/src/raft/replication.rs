@@ -18,9 +18,12 @@ impl Core {
         let last = self.log.last();
         let has_all = |follower: &Progress| follower.flow == Flow::Replicate && follower.next > last;
         // Most steps bring nothing to send: this is all that they cost.
-        if !leadership.followers.values().all(has_all) {
-            let followers: Vec<NodeId> = leadership.followers.keys().copied().collect();
-            for id in followers {
+        if !leadership.followers.iter().all(|(_, follower)| has_all(follower)) {
+            let mut place = 0;
+            while let State::Leader(leadership) = &self.state
+                && let Some(id) = leadership.followers.at(place)
+            {
+                place += 1;
                 while self.replicate(id) {}
             }
         }
@@ -31,7 +34,7 @@ impl Core {
     fn replicate(&mut self, id: NodeId) -> bool {
         let window = Window { messages: self.settings.max_inflight_messages, bytes: self.settings.max_inflight_bytes };
         let State::Leader(leadership) = &self.state else { return false };
-        let Some(follower) = leadership.followers.get(&id).filter(|follower| follower.ready(window)) else {
+        let Some(follower) = leadership.followers.get(id).filter(|follower| follower.ready(window)) else {
             return false;
         };
         let (next, last) = (follower.next, self.log.last());
@@ -79,14 +82,12 @@ impl Core {
     pub(super) fn append_replied(&mut self, from: NodeId, reply: AppendReply) {
         let last = self.log.last();
         let State::Leader(leadership) = &mut self.state else { return };
-        let Some(follower) = leadership.followers.get_mut(&from) else { return };
+        let Some(follower) = leadership.followers.get_mut(from) else { return };
         follower.heard = Some(self.now);
         match reply {
             // Beyond our log: not an answer to anything we sent.
             AppendReply::Accepted { matched } if matched > last => {}
-            AppendReply::Accepted { matched } => {
-                follower.accepted(matched);
-            }
+            AppendReply::Accepted { matched } => leadership.held_more |= follower.accepted(matched),
             AppendReply::Rejected { prev, hint } => {
                 // The newest of our entries with a term not beyond theirs: one round skips a whole term of ours too.
                 let retry = self.log.agreement(hint).index.min(hint.index);
@@ -117,7 +118,7 @@ impl Core {
             Some(FetchFor::Apply) => self.apply_fetched(entries),
             Some(FetchFor::Follower(to)) => {
                 let State::Leader(leadership) = &mut self.state else { return };
-                let Some(follower) = leadership.followers.get_mut(&to) else { return };
+                let Some(follower) = leadership.followers.get_mut(to) else { return };
                 // What was asked for on behalf of an earlier probe is of no use any more.
                 if follower.fetch != Some(id) {
                     return;
@@ -136,7 +137,7 @@ impl Core {
 
     pub(super) fn with_follower(&mut self, id: NodeId, change: impl FnOnce(&mut Progress)) {
         if let State::Leader(leadership) = &mut self.state
-            && let Some(follower) = leadership.followers.get_mut(&id)
+            && let Some(follower) = leadership.followers.get_mut(id)
         {
             change(follower);
         }

@@ -78,7 +78,7 @@ impl Core {
             State::Leader(leadership) => leadership
                 .followers
                 .iter()
-                .map(|(&id, follower)| ProgressStatus {
+                .map(|(id, follower)| ProgressStatus {
                     id,
                     matched: follower.matched,
                     next: follower.next,

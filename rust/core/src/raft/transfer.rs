@@ -69,7 +69,7 @@ impl Core {
             return Err(Refusal::NotAVoter);
         }
         let State::Leader(leadership) = &self.state else { return Err(Refusal::NotLeader) };
-        match leadership.followers.get(&to) {
+        match leadership.followers.get(to) {
             _ if to == self.id => Ok(()),
             Some(follower) if self.is_able(leadership, follower) && follower.flow != Flow::Snapshot => Ok(()),
             _ => Err(Refusal::TooFarBehind),
@@ -87,13 +87,13 @@ impl Core {
     pub(super) fn successor(&self) -> Option<NodeId> {
         let State::Leader(leadership) = &self.state else { return None };
         let configuration = self.configurations.current();
-        let suits = |&(&id, follower): &(&NodeId, &Progress)| {
+        let suits = |(id, follower): (NodeId, &Progress)| {
             // Preferences of those that lag are all one.
             let member = configuration.member(id).filter(|member| may_succeed(member))?;
             let priority = (follower.matched >= self.commit).then_some(member.priority);
             self.is_able(leadership, follower).then_some((priority, follower.matched, id))
         };
-        let able = leadership.followers.iter().filter_map(|entry| suits(&entry));
+        let able = leadership.followers.iter().filter_map(suits);
         able.max_by_key(|&(priority, matched, id)| (priority, matched, Reverse(id))).map(|(_, _, id)| id)
     }
 
@@ -108,7 +108,7 @@ impl Core {
         let State::Leader(leadership) = &mut self.state else { return };
         let Some(transfer) = self.transfer.as_mut().filter(|transfer| !transfer.sent) else { return };
         let to = transfer.to;
-        let caught_up = leadership.followers.get(&to).is_some_and(|follower| follower.matched == last);
+        let caught_up = leadership.followers.get(to).is_some_and(|follower| follower.matched == last);
         let target = self.configurations.current().member(to).and_then(|member| member.incarnation);
         if let (true, Some(target)) = (caught_up, target) {
             transfer.sent = true;
