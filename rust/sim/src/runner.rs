@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::checks::Checks;
 use crate::fact::{Observer, Violation};
+use crate::linear::Linear;
 use crate::machine::RegisterMachines;
 use crate::options::{Options, Profile};
 use crate::outcome::{Failure, Summary};
@@ -16,10 +17,10 @@ use crate::world::World;
 /// Those who watch one world: made anew for each seed.
 pub type Watchers = Vec<Box<dyn Observer>>;
 
-/// All checks.
+/// All checks: those after every step, and the search for an order of what clients saw once the world is over.
 #[must_use]
 pub fn checks(world: &World) -> Watchers {
-    vec![Box::new(Checks::new(&world.checks_options()))]
+    vec![Box::new(Checks::new(&world.checks_options())), Box::new(Linear::default())]
 }
 
 /// Runs one seed.
