@@ -47,7 +47,10 @@ def receive(core: Core, message: Message) -> None:
     if message.to != core.id:
         return
     member = core.configurations.members.get(message.sender)
-    if member is not None and member.incarnation != message.incarnation and not terms.admits(core, message, member):
+    if member is None:
+        if terms.is_somebody_else(core, message):
+            return
+    elif member.incarnation != message.incarnation and not terms.admits(core, message, member):
         return
     body = message.body
     kind = type(body)

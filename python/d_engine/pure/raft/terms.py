@@ -48,12 +48,24 @@ def admits(core: Core, message: Message, member: Member) -> bool:
     return False
 
 
+def is_somebody_else(core: Core, message: Message) -> bool:
+    """A leader tells a member that has left what it has to know of that; who answers on another data directory is not that member."""
+    told = core.leadership.followers.get(message.sender) if core.leadership is not None else None
+    return (
+        told is not None
+        and told.known is not None
+        and told.known != message.incarnation
+        and not isinstance(message.body, Append | Heartbeat)
+    )
+
+
 def _answer_stale(core: Core, sender: NodeId, body: Body) -> None:
     """An old term's leader or candidate learns of the new one; everything else of an old term is void."""
     if isinstance(body, Append):
         core.send(sender, Rejected(body.prev.index, core.log.agreement(body.prev)))
     elif isinstance(body, Heartbeat):
-        follower.answer_heartbeat(core, sender, body.round)
+        # It tells of the term and confirms nothing: late enough, it would meet a new leadership of that node, whose rounds begin anew.
+        follower.answer_heartbeat(core, sender, 0)
     elif isinstance(body, Vote):
         core.send(sender, VoteReply(granted=False))
 

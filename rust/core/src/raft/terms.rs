@@ -76,7 +76,11 @@ impl Core {
         if matches!(message.body, Body::Append { .. } | Body::Heartbeat { .. }) {
             return true;
         }
-        let known = self.configurations.current().member(message.from).and_then(|member| member.incarnation);
+        let member = self.configurations.current().member(message.from);
+        if member.is_none() && self.is_somebody_else(message) {
+            return false;
+        }
+        let known = member.and_then(|member| member.incarnation);
         match known {
             Some(expected) if expected != message.incarnation && !mutants::on("26-wiped-counts") => {
                 if self.wiped.insert(message.from, message.incarnation) != Some(message.incarnation) {
@@ -88,6 +92,13 @@ impl Core {
         }
     }
 
+    /// A leader tells a member that has left what it has to know of that; who answers on another data directory is not that member.
+    fn is_somebody_else(&self, message: &Message) -> bool {
+        let State::Leader(leadership) = &self.state else { return false };
+        let told = leadership.followers.get(message.from).and_then(|follower| follower.known);
+        told.is_some_and(|known| known != message.incarnation)
+    }
+
     /// An old term's leader or candidate learns of the new one; everything else of an old term is void.
     fn answer_stale(&mut self, from: NodeId, body: &Body) {
         match body {
@@ -96,7 +107,8 @@ impl Core {
                 let hint = self.log.agreement(*prev);
                 self.send(from, Body::AppendReply(AppendReply::Rejected { prev: prev.index, hint }));
             }
-            Body::Heartbeat { round, .. } => self.answer_heartbeat(from, *round),
+            // It tells of the term and confirms nothing: late enough, it would meet a new leadership of that node, whose rounds begin anew.
+            Body::Heartbeat { .. } => self.answer_heartbeat(from, 0),
             Body::Vote { .. } => self.send(from, Body::VoteReply { granted: false }),
             _ => {}
         }
