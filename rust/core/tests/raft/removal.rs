@@ -1,7 +1,7 @@
 //! Learners, nodes that are no members yet, and those that are none any more: thesis 4.2.
 
-use crate::common::{Cluster, ELECTION, HEARTBEAT, candidate, incarnation, learner, message};
-use d_engine_raft::{Body, Change, LogId, Role};
+use crate::common::{Cluster, ELECTION, HEARTBEAT, Solo, candidate, incarnation, kinds, learner, message};
+use d_engine_raft::{AppendReply, Body, Change, Incarnation, LogId, Role};
 
 // --- learners, and nodes that are no members
 
@@ -199,4 +199,18 @@ fn a_node_that_left_may_come_back_with_its_log() {
     cluster.change(1, vec![Change::Remove(3)]);
     cluster.advance(4 * HEARTBEAT);
     assert_eq!(cluster.removals(3), 2, "said anew");
+}
+
+#[test]
+fn class_26_who_answers_on_another_data_directory_is_not_the_member_that_has_left() {
+    let mut solo = Solo::ready(3);
+    solo.accepted(3, 2);
+    solo.change(vec![Change::Remove(3)]);
+    solo.accepted(2, 3);
+    let term = solo.term();
+    let mut said = message(3, 1, term, Body::AppendReply(AppendReply::Rejected { prev: 3, hint: LogId::ZERO }));
+    assert!(kinds(&solo.hear_message(said.clone()), 3).contains(&"Append"), "it is told what it has to know");
+    said.incarnation = Incarnation(99);
+    let sent = solo.hear_message(said);
+    assert!(sent.is_empty(), "it would reject the same again and again: {sent:?}");
 }
