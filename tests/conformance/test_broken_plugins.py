@@ -32,6 +32,7 @@ def place():
         yield Path(directory)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("broken", ALL, ids=str)
 def test_a_broken_plugin_fails_its_case_first_and_passes_the_others(broken, place):
     report = run(broken.suite, place)

@@ -123,7 +123,7 @@ def suite_of(machine):
     """The suite over a machine, at the top of the machine's module, where another interpreter finds it."""
 
     class Suite(StateMachineConformance):
-        patience = 2.0
+        patience = 10.0
 
         def disk(self, path):
             return self.__dict__.setdefault("disks", {}).setdefault(path, Disk())

@@ -230,7 +230,7 @@ def suite_of(plugin):
     model = plugin if issubclass(plugin, Model) else type(plugin.__name__, (Model,), {"snapshots": plugin})
 
     class OverModel(StorageConformance):
-        patience = 2.0
+        patience = 4.0
 
         def disk(self, path):
             return self.__dict__.setdefault("disks", {}).setdefault(path, Disk())

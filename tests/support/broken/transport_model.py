@@ -73,8 +73,8 @@ def suite_of(transport):
     """The suite over a transport."""
 
     class Suite(TransportConformance):
-        patience = 1.5
-        limit = 0.4
+        patience = 2.5
+        limit = 1.0
 
         @property
         def network(self):

@@ -162,7 +162,7 @@ class WaitsForRoom(Model):
         if self.target(to) is None and to in self.peers:
             self.waiting += 1
             if self.waiting == 60:
-                self.network.over.wait(1.0)
+                self.network.over.wait(3.0)
         super().carry(to, lane, data)
 
 
@@ -179,7 +179,7 @@ class OneQueueForAll(Model):
     def work(self):
         while (one := self.queue.get()) is not None:
             if self.target(one[0]) is None and one[0] in self.peers:
-                self.network.over.wait(0.6)
+                self.network.over.wait(1.8)
             super().carry(*one)
 
     def carry(self, to, lane, data):
@@ -258,7 +258,7 @@ class WaitsForItsFrames(Model):
     def close(self):
         super().close()
         if self.lost >= 50:
-            self.network.over.wait(1.0)
+            self.network.over.wait(3.0)
 
 
 @fails("close_right_after_start")

@@ -343,7 +343,7 @@ class ClusterCases(TransportFace):
         from d_engine import MemoryStorage, Raft
 
         _ = bench
-        wait = 3 * self.patience
+        wait = 2 * self.patience
         config = Config(heartbeat_interval=0.03, election_timeout=(0.15, 0.3))
         peers = {node: self.address(node) for node in (1, 2, 3)}
         with contextlib.ExitStack() as stack:
