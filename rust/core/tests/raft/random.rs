@@ -17,6 +17,8 @@ pub struct Chaos {
     acknowledged: Vec<(NodeId, u64)>,
     /// Disks that were lost.
     pub wiped: usize,
+    /// The first voters are numbered up to this.
+    pub founders: NodeId,
 }
 
 /// Tells the seed of a run that fails.
@@ -65,7 +67,7 @@ impl Chaos {
             2 => (10, 10, 30),
             _ => (0, 20, 60),
         };
-        Self { random, cluster, reshaping, rates, proposals: 0, acknowledged: Vec::new(), wiped: 0 }
+        Self { random, cluster, reshaping, rates, proposals: 0, acknowledged: Vec::new(), wiped: 0, founders: nodes }
     }
 
     pub fn any(&mut self) -> NodeId {

@@ -1,6 +1,6 @@
 //! Random schedules in which members join, leave, change their roles, and lose their disks: what random.rs checks holds there too.
 
-use crate::common::{ELECTION, member};
+use crate::common::{ELECTION, incarnation, member};
 use crate::random::{Chaos, run_all};
 use d_engine_raft::{Change, Configuration, Core, CoreStatus, LogId, Member, MemberRole, NodeId};
 
@@ -64,7 +64,10 @@ impl Chaos {
             let voters = status.configuration.voters().count();
             voters > 0 && voters < 3
         });
-        if formed && !lost && !small && self.cluster.nodes[&id].core.is_some() {
+        // All of the first voters on empty disks are a first start, whoever else there is by then.
+        let founder = |other| other != id && self.cluster.nodes[&other].incarnation == incarnation(other);
+        let founded = (1..=self.founders).any(founder);
+        if formed && founded && !lost && !small && self.cluster.nodes[&id].core.is_some() {
             self.wiped += 1;
             self.cluster.wipe(id);
             self.cluster.start(id);
