@@ -65,8 +65,8 @@ impl Chaos {
             voters > 0 && voters < 3
         });
         // All of the first voters on empty disks are a first start, whoever else there is by then.
-        let founder = |other| other != id && self.cluster.nodes[&other].incarnation == incarnation(other);
-        let founded = (1..=self.founders).any(founder);
+        let remembers = |other| other != id && self.cluster.nodes[&other].incarnation == incarnation(other);
+        let founded = (1..=self.founders).any(remembers);
         if formed && founded && !lost && !small && self.cluster.nodes[&id].core.is_some() {
             self.wiped += 1;
             self.cluster.wipe(id);
