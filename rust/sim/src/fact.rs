@@ -53,6 +53,23 @@ pub struct Position {
     pub tail_bytes: usize,
 }
 
+impl Position {
+    /// A node that has seen nothing yet.
+    pub const START: Self = Self {
+        role: Role::Follower,
+        term: 0,
+        leader: None,
+        commit: 0,
+        last: LogId::ZERO,
+        purged: LogId::ZERO,
+        durable: 0,
+        applied: 0,
+        lease_until: None,
+        waiting: 0,
+        tail_bytes: 0,
+    };
+}
+
 /// What really is on a disk, read back by the log's own recovery from the platters alone: expensive, so asked for only when
 /// something leaves that must not leave before.
 pub trait Platter: std::fmt::Debug {

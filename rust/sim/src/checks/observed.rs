@@ -143,8 +143,8 @@ impl Node {
             id,
             running: false,
             directory: 0,
-            before: nothing(),
-            position: nothing(),
+            before: Position::START,
+            position: Position::START,
             configurations: Vec::new(),
             former: None,
             counting: 0,
@@ -193,7 +193,7 @@ impl Node {
             purged: start.purged,
             durable: start.last,
             applied: start.applied,
-            ..nothing()
+            ..Position::START
         };
         self.before = self.position;
         self.configurations = start.configurations.iter().map(|(at, one)| (*at, Arc::new(one.clone()))).collect();
@@ -245,22 +245,6 @@ impl Node {
 
 fn bit(fault: Fault) -> u64 {
     1 << fault as u64
-}
-
-const fn nothing() -> Position {
-    Position {
-        role: Role::Follower,
-        term: 0,
-        leader: None,
-        commit: 0,
-        last: LogId::ZERO,
-        purged: LogId::ZERO,
-        durable: 0,
-        applied: 0,
-        lease_until: None,
-        waiting: 0,
-        tail_bytes: 0,
-    }
 }
 
 /// Every node and every directory that there ever was: few, so that looking through them costs nothing.

@@ -52,20 +52,6 @@ pub struct Scene {
     pub call: u64,
 }
 
-const START: Position = Position {
-    role: Role::Follower,
-    term: 0,
-    leader: None,
-    commit: 0,
-    last: LogId::ZERO,
-    purged: LogId::ZERO,
-    durable: 0,
-    applied: 0,
-    lease_until: None,
-    waiting: 0,
-    tail_bytes: 0,
-};
-
 pub fn options() -> Options {
     let mut options = Options { platter_every: 1, patience: 5_000_000, recovery: 10_000_000, ..Options::default() };
     options.settings.tail_bytes = 1_000;
@@ -112,7 +98,7 @@ impl Scene {
         let ids: Vec<NodeId> = (1..=nodes).collect();
         let actor = |&id: &NodeId| Actor {
             incarnation: incarnation(id),
-            position: START,
+            position: Position::START,
             hard_state: HardState::default(),
             log: Vec::new(),
             disk: Disk::default(),
@@ -166,7 +152,8 @@ impl Scene {
             snapshot: actor.snapshot,
             applied: actor.snapshot.map_or(0, |snapshot| snapshot.index),
         };
-        let position = Position { term: start.hard_state.term, commit: start.applied, applied: start.applied, ..START };
+        let position =
+            Position { term: start.hard_state.term, commit: start.applied, applied: start.applied, ..Position::START };
         actor.position = Position { last: actor.disk.last, durable: last, ..position };
         let incarnation = actor.incarnation;
         self.tell(&Fact::Started { node: id, incarnation, start: &start })?;

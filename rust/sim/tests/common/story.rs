@@ -43,21 +43,14 @@ const ROUND: Micros = 2_000_000;
 /// # Errors
 /// What the observer refuses.
 pub fn tell(to: &mut dyn Observer, round: u64) -> Result<(), Violation> {
-    let start = Position {
-        role: Role::Follower,
-        term: 0,
-        leader: None,
-        commit: 0,
-        last: LogId::ZERO,
-        purged: LogId::ZERO,
-        durable: 0,
-        applied: 0,
-        lease_until: None,
-        waiting: 0,
-        tail_bytes: 0,
+    let mut teller = Teller {
+        to,
+        round,
+        at: round * ROUND,
+        positions: [Position::START; 3],
+        messages: 1_000 * round,
+        token: 1_000 * round,
     };
-    let mut teller =
-        Teller { to, round, at: round * ROUND, positions: [start; 3], messages: 1_000 * round, token: 1_000 * round };
     teller.begin()?;
     teller.election(1, 1, 2)?;
     teller.writes()?;
